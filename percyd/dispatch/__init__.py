@@ -1,0 +1,1 @@
+"""Tasks become ready; lost agents are noticed."""

@@ -1,0 +1,132 @@
+"""The one tree of errors: what went wrong, what to do, which exit code.
+
+Every error that can reach a person is a `PercydError`. The class docstring's first
+line is the default message; ``code`` is the word that the command line, HTTP and MCP
+share; ``exit_code`` follows CLI 1: 1 refused by the state of things, 2 bad input,
+3 the remote cannot be reached, 4 the state branch is refused.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PercydError(Exception):
+    """percyd could not do what was asked."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        default = (type(self).__doc__ or "").splitlines()[0].rstrip(".")
+        self.message = message or default
+        self.hint = hint
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class RefusedError(PercydError):
+    """The state of things does not allow this."""
+
+    code = "refused"
+
+
+class IllegalTransition(RefusedError):
+    """The record is not in a state that allows this operation."""
+
+    code = "illegal_transition"
+
+
+class StaleClaim(RefusedError):
+    """The claim is no longer held: another attempt has taken its place."""
+
+    code = "stale_claim"
+
+
+class OutcomeUnknown(RefusedError):
+    """The remote did not say whether the change was accepted."""
+
+    code = "outcome_unknown"
+
+
+class PushRefused(RefusedError):
+    """The remote refused the push."""
+
+    code = "push_refused"
+
+
+class ContentionError(RefusedError):
+    """Too many others changed the state at the same time."""
+
+    code = "contention"
+
+
+class WorkFailed(RefusedError):
+    """Not every task was completed."""
+
+    code = "work_failed"
+
+
+class UsageError(PercydError):
+    """The command was not understood."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class NotARepository(UsageError):
+    """This is not a Git repository."""
+
+    code = "not_a_repository"
+
+
+class NotInitialised(UsageError):
+    """percyd is not set up in this repository."""
+
+    code = "not_initialised"
+
+
+class UnknownIdError(UsageError):
+    """There is nothing with this id."""
+
+    code = "unknown_id"
+
+
+class InvalidConfig(UsageError):
+    """The configuration is not valid."""
+
+    code = "invalid_config"
+
+
+class InvalidPlan(UsageError):
+    """The plan document is not valid."""
+
+    code = "invalid_plan"
+
+
+class UnsupportedRepository(UsageError):
+    """The repository uses something that percyd cannot handle safely."""
+
+    code = "unsupported_repository"
+
+
+class RemoteUnreachable(PercydError):
+    """The remote cannot be reached."""
+
+    code = "remote_unreachable"
+    exit_code = 3
+
+
+class GitError(PercydError):
+    """A git command failed in a way that percyd did not expect."""
+
+    code = "git_failed"
+
+
+class StateRefused(PercydError):
+    """The state branch is not one that percyd may build on."""
+
+    code = "state_refused"
+    exit_code = 4

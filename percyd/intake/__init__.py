@@ -1,0 +1,1 @@
+"""A committed document becomes tasks."""

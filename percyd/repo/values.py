@@ -1,0 +1,116 @@
+"""The values that cross the door to git: moves, commits, outcomes, merges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+#: A full object id in hex: 40 digits in a SHA-1 repository, 64 in a SHA-256 one.
+Oid = str
+
+
+@dataclass(frozen=True, slots=True)
+class RefMove:
+    """One compare-and-swap of one ref in a push.
+
+    ``expected`` None means "must not exist"; ``new`` None means "delete". A move with
+    ``expected == new`` changes nothing and only asserts where the ref stands.
+    """
+
+    ref: str
+    expected: Oid | None
+    new: Oid | None
+
+
+class PushOutcome(StrEnum):
+    """What became of one ref of a push, and so what to do next."""
+
+    APPLIED = "applied"
+    #: Somebody else moved the ref: fetch, decide again.
+    CONFLICT = "conflict"
+    #: Not this ref's fault: another ref of the same atomic push is to blame.
+    COLLATERAL = "collateral"
+    #: The branch is checked out in the receiving repository: keep the work, try later.
+    BUSY = "busy"
+    #: The remote said no: final for one operation.
+    REFUSED = "refused"
+    #: Disk full, corruption: back off and probe.
+    REMOTE_FAULT = "remote_fault"
+    #: No answer: read the remote before anything else.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RefReport:
+    """The outcome of one ref, with git's own words for it."""
+
+    outcome: PushOutcome
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """The outcome of a push, ref by ref, and what the remote's hooks printed."""
+
+    refs: Mapping[str, RefReport]
+    remote_lines: tuple[str, ...] = ()
+    #: The end of git's stderr, for an error message only; never parsed for meaning.
+    stderr: str = ""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommit:
+    """A commit of the state branch to be built on top of another.
+
+    ``changes`` maps paths to their new content, None for "remove".
+    """
+
+    message: str
+    when: datetime
+    changes: Mapping[str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merge that worked: the merge commit and its tree."""
+
+    commit: Oid
+    tree: Oid
+
+
+@dataclass(frozen=True, slots=True)
+class MergeConflict:
+    """A merge that did not: the paths in conflict, and git's messages for people."""
+
+    paths: tuple[str, ...]
+    messages: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a commit is by."""
+
+    name: str
+    email: str
+
+
+#: Author of state commits and merges (FORMAT 4).
+PERCYD = Identity("percyd", "percyd@localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where percyd pushes: one URL for fetch and push.
+
+    ``is_local`` is true when the repository itself is the remote (there is no
+    ``origin``), which changes how pushes are made (DESIGN 2). ``config`` holds the
+    clone's own transport settings (``credential.*``, ``http.*``, ``url.*``,
+    ``core.sshCommand``) that go along with every network call.
+    """
+
+    url: str
+    is_local: bool = False
+    config: tuple[tuple[str, str], ...] = field(default=())

@@ -1,0 +1,1 @@
+"""The branch ``percy/state``: reading it, changing it, following it."""

@@ -1,0 +1,1 @@
+"""A claimed task becomes a landed commit."""
