@@ -7,21 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-#: A full object id in hex: 40 digits in a SHA-1 repository, 64 in a SHA-256 one.
-Oid = str
-
-
-@dataclass(frozen=True, slots=True)
-class RefMove:
-    """One compare-and-swap of one ref in a push.
-
-    ``expected`` None means "must not exist"; ``new`` None means "delete". A move with
-    ``expected == new`` changes nothing and only asserts where the ref stands.
-    """
-
-    ref: str
-    expected: Oid | None
-    new: Oid | None
+from percyd.core.refs import MergeConflict as MergeConflict
+from percyd.core.refs import Merged as Merged
+from percyd.core.refs import Oid as Oid
+from percyd.core.refs import RefMove as RefMove
 
 
 class PushOutcome(StrEnum):
@@ -71,22 +60,6 @@ class NewCommit:
     message: str
     when: datetime
     changes: Mapping[str, bytes | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """A merge that worked: the merge commit and its tree."""
-
-    commit: Oid
-    tree: Oid
-
-
-@dataclass(frozen=True, slots=True)
-class MergeConflict:
-    """A merge that did not: the paths in conflict, and git's messages for people."""
-
-    paths: tuple[str, ...]
-    messages: str = ""
 
 
 @dataclass(frozen=True, slots=True)

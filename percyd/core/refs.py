@@ -1,0 +1,37 @@
+"""Refs and commits as values: what a decision may ask of git, without git."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: A full object id in hex: 40 digits in a SHA-1 repository, 64 in a SHA-256 one.
+Oid = str
+
+
+@dataclass(frozen=True, slots=True)
+class RefMove:
+    """One compare-and-swap of one ref in a push.
+
+    ``expected`` None means "must not exist"; ``new`` None means "delete". A move with
+    ``expected == new`` changes nothing and only asserts where the ref stands.
+    """
+
+    ref: str
+    expected: Oid | None
+    new: Oid | None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merge that worked: the merge commit and its tree."""
+
+    commit: Oid
+    tree: Oid
+
+
+@dataclass(frozen=True, slots=True)
+class MergeConflict:
+    """A merge that did not: the paths in conflict, and git's messages for people."""
+
+    paths: tuple[str, ...]
+    messages: str = ""
