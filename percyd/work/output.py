@@ -1,0 +1,133 @@
+"""What a program prints: into the log as it arrives, and its end for people.
+
+Memory stays flat whatever is printed: a bounded tail, a bounded line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+TAIL_BYTES = 16 * 1024
+TAIL_LINES = 200
+LINE_BYTES = 5 * 1024 * 1024
+
+OnLine = Callable[[bytes], None]
+
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def readable(data: bytes) -> str:
+    """``data`` as text without terminal sequences and control characters."""
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROLS.sub("", _ESCAPES.sub("", text))
+
+
+class Lines:
+    """Cuts a stream into lines; of a longer one only the first 5 MiB are passed on."""
+
+    def __init__(self, on_line: OnLine) -> None:
+        self._on_line = on_line
+        self._line = bytearray()
+        self._full = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece of the stream."""
+        first, *rest = data.split(b"\n")
+        self._extend(first)
+        for piece in rest:
+            self.flush(even_empty=True)
+            self._extend(piece)
+
+    def flush(self, *, even_empty: bool = False) -> None:
+        """Pass on the line so far."""
+        if (even_empty or self._line) and not self._full:
+            self._on_line(bytes(self._line))
+        self._line.clear()
+        self._full = False
+
+    def _extend(self, piece: bytes) -> None:
+        if self._full:
+            return
+        self._line += piece[: LINE_BYTES - len(self._line)]
+        if len(self._line) == LINE_BYTES:
+            self._on_line(bytes(self._line))
+            self._line.clear()
+            self._full = True
+
+
+class Output:
+    """Where the bytes of one run go; a context manager around the log file."""
+
+    def __init__(
+        self, log: Path | None, log_bytes: int, on_line: OnLine | None
+    ) -> None:
+        self.truncated = 0
+        self.problem = ""
+        self._path = log
+        self._room = log_bytes
+        self._log: BinaryIO | None = None
+        self._tail = bytearray()
+        self._lines = Lines(on_line) if on_line else None
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Appended to: the rounds of one attempt share one log and one bound.
+            self._log = self._path.open("ab", buffering=0)
+            self._room = max(0, self._room - self._path.stat().st_size)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._log is None:
+            return
+        if self.truncated:
+            note = f"\n[percyd: {self.truncated} more bytes were dropped]\n"
+            self._write(note.encode())
+        self._log.close()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece of output."""
+        self._tail += data[-TAIL_BYTES:]
+        if len(self._tail) > 4 * TAIL_BYTES:
+            del self._tail[:-TAIL_BYTES]
+        if self._log is not None:
+            kept = data[: self._room]
+            self._room -= len(kept)
+            if kept and not self._write(kept):
+                self._room = 0
+                self.truncated += len(kept)
+            self.truncated += len(data) - len(kept)
+        if self._lines is not None:
+            self._lines.feed(data)
+
+    def close_lines(self) -> None:
+        """Pass on a last line that has no newline."""
+        if self._lines is not None:
+            self._lines.flush()
+
+    def tail(self) -> str:
+        """The last lines, for people."""
+        text = readable(bytes(self._tail[-TAIL_BYTES:]))
+        return "\n".join(text.rstrip("\n").split("\n")[-TAIL_LINES:])
+
+    def _write(self, data: bytes) -> bool:
+        """Write all of ``data``; a full disk costs the log, never the run."""
+        try:
+            while data and self._log is not None:
+                data = data[self._log.write(data) :]
+        except OSError as error:
+            self.problem = f"the log could not be written: {error.strerror}"
+            return False
+        return True

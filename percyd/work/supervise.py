@@ -1,0 +1,324 @@
+"""Programs of a task: started under a supervisor, bounded, and ended as a whole tree.
+
+The other half is `percyd.work.supervisor`, which runs as a process of its own. percyd
+holds its standard input open for as long as the program may live: whatever ends
+percyd, ``kill -9`` included, also ends everything that the program has started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from percyd.clock import Clock
+from percyd.work.output import Output
+
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+#: What an interpreter may need to start; all else goes to the program alone.
+SUPERVISOR_ENV = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+POLL_S = 0.1
+#: How much longer than the grace a supervisor may take: it kills for at most 10 s.
+SLACK_S = 15.0
+#: How long to read on once the supervisor is gone: only an escaped process (macOS)
+#: can still hold the pipe.
+DRAIN_S = 2.0
+CHUNK = 65536
+REPORT_BYTES = 16 * 1024
+
+
+class Ending(StrEnum):
+    """How a run ended."""
+
+    EXITED = "exited"
+    SIGNALLED = "signalled"
+    TIMED_OUT = "timed_out"
+    IDLE = "idle"
+    STOPPED = "stopped"
+    COULD_NOT_START = "could_not_start"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run. ``env`` is the whole environment; no ``stdin`` means an empty one."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    stdin: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long, how silent and how talkative a run may be."""
+
+    timeout_s: float
+    idle_s: float
+    log_bytes: int
+    grace_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessResult:
+    """What became of a run.
+
+    ``code`` is the exit code of `Ending.EXITED` and the signal of `Ending.SIGNALLED`.
+    ``truncated`` counts the bytes that the log did not take.
+    """
+
+    ending: Ending
+    code: int | None = None
+    duration_s: float = 0.0
+    tail: str = ""
+    truncated: int = 0
+    message: str = ""
+
+
+class Processes(Protocol):
+    """The port through which work runs programs."""
+
+    def run(
+        self,
+        command: Command,
+        bounds: Bounds,
+        log: Path | None,
+        stop: threading.Event,
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> ProcessResult:
+        """Run ``command`` to its end, or to a bound, or until ``stop`` is set."""
+        ...
+
+
+class SystemProcesses:
+    """Real processes."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def run(
+        self,
+        command: Command,
+        bounds: Bounds,
+        log: Path | None,
+        stop: threading.Event,
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> ProcessResult:
+        """See `Processes`."""
+        if stop.is_set():
+            return ProcessResult(Ending.STOPPED, message="stopped before it started")
+        started = self._clock.boot_s()
+        with Output(log, bounds.log_bytes, on_line) as output:
+            try:
+                process = _start(command)
+            except OSError as error:
+                text = f"cannot start a supervisor: {error.strerror}"
+                return ProcessResult(Ending.COULD_NOT_START, message=text)
+            run = _Run(self._clock, process, bounds, output, stop)
+            try:
+                run.send(command)
+                run.watch()
+                output.close_lines()
+            finally:
+                run.close()
+            result = run.result()
+            problems = [text for text in (result.message, output.problem) if text]
+            return replace(
+                result,
+                duration_s=self._clock.boot_s() - started,
+                tail=output.tail(),
+                truncated=output.truncated,
+                message="; ".join(problems),
+            )
+
+
+def _start(command: Command) -> subprocess.Popen[bytes]:
+    # Isolated, so that no variable or folder of the task can reach the interpreter.
+    # A session of its own, so that ^C at percyd's terminal does not reach the task.
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-X", "utf8", str(SUPERVISOR)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env={k: command.env[k] for k in SUPERVISOR_ENV if k in command.env},
+        start_new_session=True,
+    )
+
+
+def _spec(command: Command, bounds: Bounds) -> bytes:
+    def text(value: str | Path) -> str:
+        return os.fsencode(value).decode("utf-8", "surrogateescape")
+
+    spec = {
+        "argv": [text(word) for word in command.argv],
+        "cwd": text(command.cwd),
+        "env": {text(k): text(v) for k, v in command.env.items()},
+        "stdin": text(command.stdin) if command.stdin else None,
+        "grace_s": bounds.grace_s,
+    }
+    return json.dumps(spec).encode() + b"\n"
+
+
+class _Run:
+    """One supervisor and its program, from percyd's side."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        process: subprocess.Popen[bytes],
+        bounds: Bounds,
+        output: Output,
+        stop: threading.Event,
+    ) -> None:
+        self._clock = clock
+        self._process = process
+        self._bounds = bounds
+        self._output = output
+        self._stop = stop
+        self._reports = bytearray()
+        self._ending: Ending | None = None
+        self._give_up: float | None = None
+
+    def send(self, command: Command) -> None:
+        """Tell the supervisor what to run."""
+        stdin = self._process.stdin
+        spec = _spec(command, self._bounds)
+        # A supervisor that is gone already explains itself on its standard error.
+        with contextlib.suppress(BrokenPipeError):
+            while spec and stdin is not None:
+                spec = spec[stdin.write(spec) or 0 :]
+
+    def watch(self) -> None:
+        """Copy output and keep the bounds until the supervisor is gone."""
+        stdout, stderr = self._process.stdout, self._process.stderr
+        if stdout is None or stderr is None:
+            return
+        now = started = heard = self._clock.boot_s()
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            selector.register(stderr, selectors.EVENT_READ)
+            while selector.get_map() and (self._give_up is None or now < self._give_up):
+                ready = [key.fileobj for key, _ in selector.select(POLL_S)]
+                now = self._clock.boot_s()
+                if stdout in ready:
+                    heard = now
+                    data = os.read(stdout.fileno(), CHUNK)
+                    if data:
+                        self._output.feed(data)
+                    else:
+                        selector.unregister(stdout)
+                if stderr in ready and not self._hear(stderr.fileno(), now):
+                    selector.unregister(stderr)
+                if self._give_up is None:
+                    self._check(now, started, heard)
+
+    def _hear(self, fd: int, now: float) -> bool:
+        """Take a report; false once the supervisor is gone."""
+        data = os.read(fd, CHUNK)
+        self._reports += data[: REPORT_BYTES - len(self._reports)]
+        if not data:
+            self._give_up = now + DRAIN_S
+        elif self._give_up is None and self._ended() is not None:
+            self._give_up = now + self._bounds.grace_s + SLACK_S
+        return bool(data)
+
+    def _check(self, now: float, started: float, heard: float) -> None:
+        """End the run if a bound is crossed."""
+        if self._stop.is_set():
+            self._ending = Ending.STOPPED
+        elif now - started >= self._bounds.timeout_s:
+            self._ending = Ending.TIMED_OUT
+        elif now - heard >= self._bounds.idle_s:
+            self._ending = Ending.IDLE
+        else:
+            return
+        self._cut_lifeline()
+        self._give_up = now + self._bounds.grace_s + SLACK_S
+
+    def _cut_lifeline(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def close(self) -> None:
+        """Make sure that nothing of this run is left."""
+        self._cut_lifeline()
+        bounded = self._give_up is not None
+        try:
+            self._process.wait(DRAIN_S if bounded else self._bounds.grace_s + SLACK_S)
+        except subprocess.TimeoutExpired:
+            _kill_below(self._process.pid)
+            self._process.kill()
+            self._process.wait()
+        if self._process.returncode != 0:
+            _kill_session(self._process.pid)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _ended(self) -> dict[str, Any] | None:
+        for line in self._reports.split(b"\n")[:-1]:
+            with contextlib.suppress(ValueError):
+                found = json.loads(line)
+                if isinstance(found, dict) and found.keys() & {
+                    "exit",
+                    "signal",
+                    "error",
+                }:
+                    return found
+        return None
+
+    def result(self) -> ProcessResult:
+        """What became of the run, without the parts that `SystemProcesses` adds."""
+        if self._ending is not None:
+            return ProcessResult(self._ending, message=self._crossed())
+        ended = self._ended() or {}
+        if "error" in ended:
+            return ProcessResult(Ending.COULD_NOT_START, message=str(ended["error"]))
+        if "exit" in ended:
+            return ProcessResult(Ending.EXITED, int(ended["exit"]))
+        if "signal" in ended:
+            code = int(ended["signal"])
+            return ProcessResult(
+                Ending.SIGNALLED, code, message=f"ended by signal {code}"
+            )
+        said = self._reports.decode("utf-8", "replace").strip()
+        if '"started"' in said:
+            return ProcessResult(Ending.SIGNALLED, message="its supervisor was killed")
+        last = said.rpartition("\n")[2] or f"code {self._process.returncode}"
+        return ProcessResult(
+            Ending.COULD_NOT_START, message=f"the supervisor failed: {last}"
+        )
+
+    def _crossed(self) -> str:
+        if self._ending is Ending.TIMED_OUT:
+            return f"ran longer than {self._bounds.timeout_s:g} s"
+        if self._ending is Ending.IDLE:
+            return f"printed nothing for {self._bounds.idle_s:g} s"
+        return "stopped"
+
+
+def _kill_below(pid: int) -> None:
+    """The last resort for a supervisor that does not end: all that is below it."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+
+
+def _kill_session(session: int) -> None:
+    """The last resort for a supervisor that was killed: what its session still holds."""
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(pid) == session:
+                psutil.Process(pid).kill()

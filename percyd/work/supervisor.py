@@ -1,0 +1,267 @@
+"""The parent of one task's processes: ends every one of them when percyd goes away.
+
+Run as ``python -I -S supervisor.py`` by `percyd.work.supervise`, never imported by it.
+Standard input brings one line of JSON (``argv, cwd, env, stdin, grace_s``) and is then
+the lifeline: its end means "end the tree". Standard output belongs to the program,
+standard error carries the reports to percyd, one JSON document a line.
+
+A process of its own for each task, because a subreaper cannot tell apart what it
+adopts, and because PR_SET_PDEATHSIG fires when the spawning *thread* ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+LINUX = sys.platform == "linux"
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+SPEC_BYTES = 64 * 1024 * 1024
+POLL_S = 0.05
+#: What outlives a program that ended by itself gets less time than a stopped program.
+LEFTOVER_GRACE_S = 5.0
+#: After SIGKILL only the kernel can keep a process (a hung disk); then give up.
+KILL_S = 10.0
+REAPS_PER_TURN = 4096
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: Python ignores the last two, and a shell may have had the others ignored.
+RESET_SIGNALS = (*STOP_SIGNALS, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def report(**fields: Any) -> None:
+    """Tell percyd; a percyd that is gone cannot listen, and that is no error."""
+    try:
+        os.write(2, json.dumps(fields).encode() + b"\n")
+    except OSError:
+        return
+
+
+def read_spec() -> dict[str, Any] | None:
+    """The line that says what to run; None if percyd went away before it was sent."""
+    data = b""
+    while b"\n" not in data and len(data) < SPEC_BYTES:
+        chunk = os.read(0, 65536)
+        if not chunk:
+            return None
+        data += chunk
+    spec: dict[str, Any] = json.loads(data.partition(b"\n")[0])
+    return spec
+
+
+def adopt_orphans() -> Any:
+    """Become the parent of every orphan below; returns libc, for the child's use."""
+    if not LINUX:
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot become a subreaper")
+    return libc
+
+
+def become(spec: dict[str, Any], libc: Any, parent: int) -> NoReturn:
+    """In the child: turn into the program, or raise OSError or ValueError."""
+    signal.set_wakeup_fd(-1)
+    for signum in RESET_SIGNALS:
+        signal.signal(signum, signal.SIG_DFL)
+    os.setpgid(0, 0)
+    if libc is not None:
+        libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+    try:
+        os.chdir(spec["cwd"])
+        stdin = os.open(spec["stdin"] or os.devnull, os.O_RDONLY)
+    except OSError as error:
+        # No errno name in front: only a missing *program* is reported with one.
+        raise ValueError(f"{error.filename}: {error.strerror}") from error
+    os.dup2(stdin, 0)
+    os.dup2(1, 2)
+    os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - no shell wanted
+
+
+def explain(error: Exception, program: str) -> str:
+    """Why the program could not be started, in one line."""
+    if isinstance(error, OSError) and error.errno is not None:
+        name = errno.errorcode.get(error.errno, str(error.errno))
+        return f"{name}: {program}: {os.strerror(error.errno)}"
+    return str(error)
+
+
+def start(spec: dict[str, Any], libc: Any) -> tuple[int, str]:
+    """Start the program: its process id, and an error text or ''."""
+    read_end, write_end = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            become(spec, libc, parent)
+        except Exception as error:  # noqa: BLE001 - the only way out is the pipe
+            os.write(write_end, explain(error, str(spec["argv"][0])).encode()[:4000])
+        finally:
+            os._exit(127)
+    os.close(write_end)
+    text = b""
+    while chunk := os.read(read_end, 4096):
+        text += chunk
+    os.close(read_end)
+    return pid, text.decode(errors="replace")
+
+
+def parents() -> Iterator[tuple[int, int]]:
+    """Every process of the machine with its parent."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would double the start
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                stat = file.read()
+        except OSError:
+            continue
+        # The command's name may hold spaces and parentheses: count from its end.
+        yield int(name), int(stat.rpartition(b")")[2].split()[1])
+
+
+def descendants() -> list[int]:
+    """Every process below this one, adopted orphans included."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    queue = [os.getpid()]
+    while queue:
+        below = children.pop(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+class Tree:
+    """The program and everything that it started."""
+
+    def __init__(self, main: int, wake: int) -> None:
+        self.main = main
+        self.ended = False
+        self._wake = wake
+        self._childless = False
+
+    def reap(self) -> None:
+        """Collect what has ended; report the program's own end at once."""
+        for _ in range(REAPS_PER_TURN):
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._childless = True
+                return
+            if pid == 0:
+                return
+            if pid == self.main:
+                self.ended = True
+                code = os.waitstatus_to_exitcode(status)
+                report(**({"exit": code} if code >= 0 else {"signal": -code}))
+
+    def gone(self) -> bool:
+        """Whether nothing is left: without a child, a subreaper has no descendant."""
+        return self._childless and (LINUX or not self._signal_group(0))
+
+    def signal(self, signum: int) -> None:
+        """Send ``signum`` to everything that is alive."""
+        if not LINUX or not self.ended:
+            self._signal_group(signum)
+        for pid in descendants() if LINUX else ():
+            try:
+                os.kill(pid, signum)
+            except OSError:
+                continue
+
+    def _signal_group(self, signum: int) -> bool:
+        try:
+            os.killpg(self.main, signum)
+        except OSError:
+            return False
+        return True
+
+    def pause(self, timeout_s: float, *others: int) -> list[int]:
+        """Wait for a signal or for one of ``others``; collect; return what is ready."""
+        ready = select.select([self._wake, *others], [], [], max(0.0, timeout_s))[0]
+        self.reap()
+        return list(ready)
+
+    def end(self, grace_s: float) -> None:
+        """Ask everything to end, wait, then kill until nothing is left."""
+        deadline = time.monotonic() + grace_s
+        if not self.gone():
+            self.signal(signal.SIGTERM)
+            self.signal(signal.SIGCONT)
+        while not self.gone() and time.monotonic() < deadline:
+            self._rest(deadline)
+        deadline = time.monotonic() + KILL_S
+        while not self.gone() and time.monotonic() < deadline:
+            self.signal(signal.SIGKILL)
+            self._rest(deadline)
+        if not self.gone():
+            report(left=descendants() if LINUX else [self.main])
+
+    def _rest(self, deadline: float) -> None:
+        for fd in self.pause(min(POLL_S, deadline - time.monotonic())):
+            os.read(fd, 4096)
+
+
+def catch_signals() -> int:
+    """Turn signals into bytes on a pipe; returns its reading end."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    os.set_blocking(write_end, False)
+    for signum in (*STOP_SIGNALS, signal.SIGCHLD):
+        signal.signal(signum, lambda *_: None)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    return read_end
+
+
+def watch(tree: Tree, wake: int) -> None:
+    """Wait until the program ends, or somebody wants it to."""
+    while not tree.ended:
+        for fd in tree.pause(3600.0, 0):
+            data = os.read(fd, 4096)
+            if fd == 0 and not data:
+                return
+            if fd == wake and not {int(s) for s in STOP_SIGNALS}.isdisjoint(data):
+                return
+
+
+def main() -> int:
+    """Run one program and end its tree."""
+    wake = catch_signals()
+    spec = read_spec()
+    if spec is None:
+        return 0
+    try:
+        libc = adopt_orphans()
+        pid, problem = start(spec, libc)
+    except OSError as error:
+        problem, pid = f"cannot start a process: {error.strerror}", 0
+    if problem:
+        report(error=problem)
+        return 0
+    report(started=pid)
+    # Only the program may hold this pipe, or percyd would never see its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    tree = Tree(pid, wake)
+    watch(tree, wake)
+    grace_s = float(spec["grace_s"])
+    tree.end(min(grace_s, LEFTOVER_GRACE_S) if tree.ended else grace_s)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
