@@ -45,6 +45,35 @@ class StaleClaim(RefusedError):
     code = "stale_claim"
 
 
+class PlanExists(RefusedError):
+    """There is a plan with this id already."""
+
+    code = "plan_exists"
+
+
+class IntegrationMoved(RefusedError):
+    """The integration branch is not where the gate saw it: merge and gate again."""
+
+    code = "integration_moved"
+
+
+class MergeConflictError(RefusedError):
+    """The work does not merge with the integration branch."""
+
+    code = "conflict"
+
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        self.paths = paths
+        shown = ", ".join(paths[:5]) + (" ..." if len(paths) > 5 else "")
+        super().__init__(f"conflict in {shown}" if shown else "")
+
+
+class BranchCheckedOut(RefusedError):
+    """A branch that must move is checked out in the receiving repository."""
+
+    code = "branch_checked_out"
+
+
 class OutcomeUnknown(RefusedError):
     """The remote did not say whether the change was accepted."""
 
@@ -116,6 +145,13 @@ class RemoteUnreachable(PercydError):
     """The remote cannot be reached."""
 
     code = "remote_unreachable"
+    exit_code = 3
+
+
+class RemoteFault(PercydError):
+    """The remote took the push but could not store it."""
+
+    code = "remote_fault"
     exit_code = 3
 
 

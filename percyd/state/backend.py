@@ -1,0 +1,87 @@
+"""The port between the store and git: what a store needs of a clone and its remote.
+
+`percyd.state.git.GitBackend` is the real one, `percyd.state.memory.MemoryBackend` its
+twin for tests and simulations; both pass the same contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
+from percyd.repo.values import NewCommit, PushReport
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile:
+    """One file of a state tree; ``content`` None means that it is gone."""
+
+    path: str
+    mode: str
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One commit of the history, with its parents."""
+
+    oid: Oid
+    parents: tuple[Oid, ...]
+
+
+class Backend(Protocol):
+    """One clone's view of the state branch, and its way to the remote."""
+
+    def fetch_state(self) -> Oid | None:
+        """The remote's tip of the state branch, its objects here; None if absent.
+
+        Raises:
+            RemoteUnreachable: nobody answered.
+            StateRefused: the remote answered, but the branch cannot be read.
+        """
+        ...
+
+    def fetch_refs(self, refs: Sequence[str]) -> Mapping[str, Oid | None]:
+        """The remote's tips of exactly these refs, their objects here."""
+        ...
+
+    def adopted(self) -> Oid | None:
+        """The last good tip that this clone has built on, over restarts."""
+        ...
+
+    def adopt(self, tip: Oid) -> None:
+        """Remember a good tip."""
+        ...
+
+    def history(self, old: Oid | None, new: Oid) -> list[Link]:
+        """Every commit that ``new`` has and ``old`` has not, oldest first."""
+        ...
+
+    def is_ancestor(self, old: Oid, new: Oid) -> bool:
+        """Whether ``old`` is ``new`` or an ancestor of it."""
+        ...
+
+    def read_tree(self, tip: Oid) -> Iterator[TreeFile]:
+        """Every file of the tree; ``percy.json`` first."""
+        ...
+
+    def read_changes(self, old: Oid, new: Oid) -> Iterator[TreeFile]:
+        """The files that differ between two tips, as they are in ``new``."""
+        ...
+
+    def write(self, parent: Oid | None, commits: Sequence[NewCommit]) -> list[Oid]:
+        """Build a chain of commits on ``parent``; nothing is visible to others."""
+        ...
+
+    def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
+        """Move all refs in one atomic push, each with its own lease."""
+        ...
+
+    def merge(
+        self, ours: Oid, theirs: Oid, message: str, when: datetime
+    ) -> Merged | MergeConflict:
+        """Merge two commits here; nothing is visible to others."""
+        ...

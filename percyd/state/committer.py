@@ -1,0 +1,259 @@
+"""Group commit: everything queued goes out as one chain in one push (DESIGN 3).
+
+The outcome is read per ref. A conflict is decided again on the new snapshot; a
+refusal is final only for one operation alone; without an answer the remote is read
+before anything is tried again, and the same commits are pushed, never a second
+version blindly.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from percyd.clock import Clock, Randomness
+from percyd.core.ids import STATE_REF, short_ref
+from percyd.core.operations.agents import Init
+from percyd.core.refs import Oid, RefMove
+from percyd.core.snapshot import Snapshot
+from percyd.errors import (
+    BranchCheckedOut,
+    ContentionError,
+    NotInitialised,
+    OutcomeUnknown,
+    PercydError,
+    PushRefused,
+    RemoteFault,
+)
+from percyd.repo.values import PushOutcome, PushReport, RefReport
+from percyd.state.backend import Backend
+from percyd.state.draft import Draft, Drafter, Step
+from percyd.state.follower import Follower, State
+from percyd.state.tickets import Applied, Ticket
+
+#: Full-jitter backoff between lost races, in seconds.
+_BACKOFF_S = 0.02
+_BACKOFF_CAP_S = 2.0
+#: How often the same commits are pushed again when nobody said what became of them.
+_RESENDS = 3
+#: Conflicts on a ref that has not moved: not a race but a stale lock on the remote.
+_STUCK = 3
+
+Pairs = Sequence[tuple[Ticket, Step]]
+
+
+class Committer:
+    """Commits batches. Runs under the follower's lock: one push at a time."""
+
+    def __init__(
+        self,
+        follower: Follower,
+        backend: Backend,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self._follower = follower
+        self._backend = backend
+        self._clock = clock
+        self._randomness = randomness
+        self._drafter = Drafter(backend, clock, randomness, follower.tips)
+        self._never = threading.Event()
+
+    def commit(self, tickets: Sequence[Ticket], give_up: float) -> None:
+        """Answer every ticket, at the latest at ``give_up`` on the boot clock.
+
+        Raises:
+            PercydError: what then holds for every ticket without an answer.
+        """
+        losses = 0
+        stuck: dict[str, int] = {}
+        while batch := [ticket for ticket in tickets if not ticket.done.is_set()]:
+            if self._clock.boot_s() >= give_up:
+                raise ContentionError(f"lost {losses} races until the deadline")
+            state = self._follower.state or self._refresh()
+            draft = self._draft(state, batch)
+            pairs = list(zip(batch, draft.steps, strict=True))
+            if _rests_on_old_state(state, pairs):
+                self._refresh()
+                continue
+            _answer_what_is_certain(pairs)
+            if not draft.commits:
+                continue
+            number = self._follower.next_number()
+            parent = state.tip if state else None
+            oids = self._backend.write(parent, draft.commits)
+            moves = [RefMove(STATE_REF, parent, oids[-1]), *draft.moves.values()]
+            report = self._send(moves, parent, give_up)
+            if report is None:
+                self._adopt(pairs, draft, oids, number)
+                continue
+            losses += 1
+            if self._react(report, pairs, stuck, give_up):
+                self._back_off(losses, give_up)
+
+    def _refresh(self) -> State | None:
+        try:
+            return self._follower.refresh()
+        except NotInitialised:
+            return None
+
+    def _draft(self, state: State | None, batch: Sequence[Ticket]) -> Draft:
+        if state is None:
+            for ticket in batch:
+                if not isinstance(ticket.operation, Init):
+                    raise NotInitialised(hint="run percyd init")
+        return self._drafter.draft(
+            state.snapshot if state else Snapshot(),
+            [ticket.operation for ticket in batch],
+        )
+
+    def _adopt(
+        self, pairs: Pairs, draft: Draft, oids: Sequence[Oid], number: int
+    ) -> None:
+        """Our push was accepted: its end is the newest state, and all are answered."""
+        self._follower.note_tips({m.ref: m.new for m in draft.moves.values()})
+        self._follower.adopt(oids[-1], draft.snapshot, number)
+        for ticket, step in pairs:
+            if ticket.done.is_set():
+                continue
+            if step.refusal is not None:
+                ticket.refuse(step.refusal)
+            else:
+                commit = oids[step.first] if step.commits else None
+                ticket.answer(Applied(commit, step.decision, step.after))
+
+    def _send(
+        self, moves: Sequence[RefMove], parent: Oid | None, give_up: float
+    ) -> PushReport | None:
+        """Push until the outcome is known. None: accepted.
+
+        A push without an answer may still be under way on the server, so the remote is
+        read first. While the tip is still our parent the same commits are sent again;
+        once it has moved past the parent without them, they can never land.
+        """
+        new = moves[0].new or ""
+        for _ in range(1 + _RESENDS):
+            left = max(1.0, give_up - self._clock.boot_s())
+            report = self._backend.push(moves, left)
+            outcomes = {ref: r.outcome for ref, r in report.refs.items()}
+            if outcomes.get(STATE_REF) is PushOutcome.APPLIED:
+                return None
+            if PushOutcome.UNKNOWN not in outcomes.values():
+                return report
+            tip = self._backend.fetch_state()
+            if tip is not None and self._backend.is_ancestor(new, tip):
+                return None
+            if tip != parent:
+                conflict = RefReport(PushOutcome.CONFLICT, "moved meanwhile")
+                return PushReport({STATE_REF: conflict})
+        raise OutcomeUnknown(
+            f"the remote did not say whether {new[:10]} was accepted: "
+            f"{report.stderr.strip()[-200:] or 'no answer'}",
+            hint="look at percyd log before doing it again",
+        )
+
+    def _react(
+        self,
+        report: PushReport,
+        pairs: Pairs,
+        stuck: dict[str, int],
+        give_up: float,
+    ) -> bool:
+        """Deal with a push that moved nothing; true if it should be tried again."""
+        blamed = {
+            ref: found
+            for ref, found in report.refs.items()
+            if found.outcome not in (PushOutcome.APPLIED, PushOutcome.COLLATERAL)
+        }
+        outcomes = {found.outcome for found in blamed.values()}
+        if PushOutcome.REMOTE_FAULT in outcomes:
+            raise RemoteFault(f"the remote could not store the push: {_words(blamed)}")
+        if PushOutcome.BUSY in outcomes:
+            self._refuse_owners(blamed, PushOutcome.BUSY, pairs, BranchCheckedOut)
+            return False
+        if PushOutcome.REFUSED in outcomes or not blamed:
+            self._refuse_one_by_one(report, blamed, pairs, give_up)
+            return False
+        before = self._follower.state
+        state = self._refresh()
+        self._follower.forget_tips(blamed)
+        self._follower.tips([ref for ref in blamed if ref != STATE_REF])
+        if STATE_REF in blamed and before and state and before.tip != state.tip:
+            stuck.pop(STATE_REF, None)
+            return True
+        for ref in blamed:
+            stuck[ref] = stuck.get(ref, 0) + 1
+            if stuck[ref] >= _STUCK:
+                raise ContentionError(
+                    f"{short_ref(ref)} cannot be moved although nobody else moves it: "
+                    f"{blamed[ref].text}",
+                    hint="look for a stale lock file on the remote",
+                )
+        return True
+
+    def _refuse_owners(
+        self,
+        blamed: Mapping[str, RefReport],
+        outcome: PushOutcome,
+        pairs: Pairs,
+        error: type[PercydError],
+    ) -> None:
+        refs = {ref for ref, found in blamed.items() if found.outcome is outcome}
+        for ticket, step in pairs:
+            if step.refs & refs and not ticket.done.is_set():
+                names = ", ".join(sorted(map(short_ref, step.refs & refs)))
+                ticket.refuse(error(f"{names}: {_words(blamed)}"))
+
+    def _refuse_one_by_one(
+        self,
+        report: PushReport,
+        blamed: Mapping[str, RefReport],
+        pairs: Pairs,
+        give_up: float,
+    ) -> None:
+        """A hook that refuses a batch may mean one operation: each goes alone."""
+        waiting = [ticket for ticket, _ in pairs if not ticket.done.is_set()]
+        if len(waiting) == 1:
+            said = " ".join(report.remote_lines[-3:]).strip()
+            waiting[0].refuse(
+                PushRefused(
+                    f"the remote refused: {_words(blamed)}"
+                    + (f" ({said[:300]})" if said else "")
+                )
+            )
+            return
+        for ticket in waiting:
+            try:
+                self.commit([ticket], give_up)
+            except PercydError as error:
+                if not ticket.done.is_set():
+                    ticket.refuse(error)
+
+    def _back_off(self, losses: int, give_up: float) -> None:
+        top = min(_BACKOFF_CAP_S, _BACKOFF_S * 2.0 ** min(losses, 10))
+        left = max(0.0, give_up - self._clock.boot_s())
+        pause = self._randomness.uniform(0.0, top)
+        self._clock.wait(self._never, min(pause, left))
+
+
+def _rests_on_old_state(state: State | None, pairs: Pairs) -> bool:
+    """Whether a refusal rests on a state that was read before the call (S6)."""
+    return state is not None and any(
+        step.refusal is not None and ticket.number >= state.read_number
+        for ticket, step in pairs
+    )
+
+
+def _answer_what_is_certain(pairs: Pairs) -> None:
+    """Answer what does not rest on commits that are still to be pushed."""
+    for ticket, step in pairs:
+        if step.first > 0:
+            return
+        if step.refusal is not None:
+            ticket.refuse(step.refusal)
+        elif not step.commits:
+            ticket.answer(Applied(None, None, step.after))
+
+
+def _words(blamed: Mapping[str, RefReport]) -> str:
+    return "; ".join(f"{short_ref(ref)} {found.text}" for ref, found in blamed.items())

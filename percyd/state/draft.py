@@ -1,0 +1,146 @@
+"""A batch of operations decided one after the other: the chain that will be pushed.
+
+Decided on an evolving snapshot and on evolving tips, so that operations that follow
+from one another travel in one push (DESIGN 3, point 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from percyd.clock import Clock, Randomness
+from percyd.core.edges import ENDED
+from percyd.core.operations.base import (
+    Decision,
+    MergeRequest,
+    Operation,
+    Stamp,
+    Tips,
+)
+from percyd.core.operations.plans import Close, Resolve, is_closable
+from percyd.core.refs import Oid, RefMove
+from percyd.core.snapshot import Snapshot
+from percyd.errors import PercydError
+from percyd.repo.values import NewCommit
+from percyd.state import codec
+from percyd.state.backend import Backend
+
+
+@dataclass(slots=True)
+class Step:
+    """One operation of a batch, and what became of it on this draft.
+
+    ``commits`` counts its own commit and those of what follows from it; zero with no
+    ``refusal`` means "already so".
+    """
+
+    operation: Operation
+    decision: Decision | None = None
+    refusal: PercydError | None = None
+    commits: int = 0
+    first: int = 0
+    after: Snapshot = field(default_factory=Snapshot)
+    refs: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Draft:
+    """The chain of commits and the ref moves that a batch comes to."""
+
+    snapshot: Snapshot
+    steps: list[Step] = field(default_factory=list)
+    commits: list[NewCommit] = field(default_factory=list)
+    moves: dict[str, RefMove] = field(default_factory=dict)
+
+
+class Drafter:
+    """Turns operations into a draft; reads refs and makes merges through its ports."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Clock,
+        randomness: Randomness,
+        tips: Callable[[Iterable[str]], Tips],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._randomness = randomness
+        self._tips = tips
+
+    def draft(self, snapshot: Snapshot, operations: Sequence[Operation]) -> Draft:
+        """Decide a batch in order on a snapshot.
+
+        A refused operation leaves no trace in the chain and the others go on.
+        """
+        draft = Draft(snapshot)
+        for operation in operations:
+            step = Step(operation, first=len(draft.commits))
+            draft.steps.append(step)
+            try:
+                step.decision = self._decide(draft, operation)
+            except PercydError as error:
+                step.refusal = error
+                continue
+            if step.decision is not None:
+                self._add(draft, step, operation.stamp, step.decision)
+                self._follow(draft, step)
+            step.after = draft.snapshot
+            step.commits = len(draft.commits) - step.first
+        return draft
+
+    def _decide(self, draft: Draft, operation: Operation) -> Decision | None:
+        answer = operation.decide(
+            draft.snapshot, self._evolving_tips(draft, operation.needs)
+        )
+        if not isinstance(answer, MergeRequest):
+            return answer
+        merged = self._backend.merge(
+            answer.ours, answer.theirs, answer.message, operation.stamp.now
+        )
+        return answer.then(merged)
+
+    def _evolving_tips(self, draft: Draft, refs: Iterable[str]) -> Tips:
+        wanted = [ref for ref in refs if ref not in draft.moves]
+        found: dict[str, Oid | None] = dict(self._tips(wanted))
+        found.update({ref: move.new for ref, move in draft.moves.items()})
+        return found
+
+    def _add(
+        self, draft: Draft, step: Step, stamp: Stamp, decision: Decision
+    ) -> None:
+        changes = {codec.path_of(entry): codec.encode(entry) for entry in decision.puts}
+        text = codec.message(
+            decision.op, decision.subject, stamp.op_id, decision.trailers
+        )
+        draft.commits.append(NewCommit(text, stamp.now, changes))
+        draft.snapshot = draft.snapshot.put(*decision.puts)
+        for move in decision.moves:
+            earlier = draft.moves.get(move.ref)
+            expected = earlier.expected if earlier else move.expected
+            draft.moves[move.ref] = RefMove(move.ref, expected, move.new)
+            step.refs.add(move.ref)
+
+    def _follow(self, draft: Draft, step: Step) -> None:
+        """Append what follows from tasks that ended: `resolve`, then `close`."""
+        decision = step.decision
+        ended = tuple(
+            task.id
+            for task in (decision.tasks if decision else ())
+            if task.status in ENDED
+        )
+        if not ended:
+            return
+        self._chain(draft, step, Resolve(self._stamp(), ended))
+        for plan in sorted({name.partition(".")[0] for name in ended}):
+            if is_closable(draft.snapshot.plans[plan]):
+                self._chain(draft, step, Close(self._stamp(), plan))
+
+    def _chain(self, draft: Draft, step: Step, operation: Operation) -> None:
+        decision = self._decide(draft, operation)
+        if decision is not None:
+            self._add(draft, step, operation.stamp, decision)
+
+    def _stamp(self) -> Stamp:
+        return Stamp(self._randomness.token(), self._clock.now())
