@@ -1,0 +1,210 @@
+"""The settings that there are: names, types, defaults, what each is for (CLI 4).
+
+Only what this version obeys is here: a key that does nothing would be a silent
+fallback. `percyd.config` reads them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from percyd.core import records
+from percyd.core.ids import AGENT_BRANCHES, short_ref
+
+#: Known keys of later versions: refused by that name, not as a mistake in writing.
+LATER: Final = frozenset(
+    "workspace sandbox budget logs web notify runners.*.model".split()  # noqa: SIM905
+)
+LATER_VALUES: Final = {
+    "land": ("auto",),
+    "runners.*.type": ("claude", "codex", "gemini", "opencode", "aider"),
+}
+#: Top-level keys and sections that are read from a plan's commit and nowhere else.
+SHAPING: Final = frozenset({"base", "verify", "land", "runner", "limits"})
+
+_LIMITS = records.Limits()
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable text on one line")
+    return text
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _no_option(text: str) -> str:
+    if text.startswith("-"):
+        raise ValueError("must not start with '-'")
+    return text
+
+
+def _branch(text: str) -> str:
+    short = short_ref(text)
+    if short != text:
+        raise ValueError(f"must be a short branch name: {short!r}")
+    if short.startswith(("percy/", short_ref(AGENT_BRANCHES))):
+        raise ValueError("must not be a branch of percyd's own")
+    return text
+
+
+def _runner_env(env: dict[str, str]) -> dict[str, str]:
+    for name in env:
+        if not name or "=" in name or name.startswith(("PERCY_", "PERCYD_")):
+            raise ValueError(f"{name!r} must not be set; PERCY_* is percyd's to set")
+    return env
+
+
+Plain = Annotated[str, Field(strict=True, min_length=1), AfterValidator(_one_line)]
+Name = Annotated[Plain, AfterValidator(_no_option)]
+Shell = Annotated[str, Field(strict=True, min_length=1), AfterValidator(_no_nul)]
+Word = Annotated[str, Field(strict=True), AfterValidator(_no_nul)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, ge=1)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Pause = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorkerConfig(Section):
+    """``[worker]``."""
+
+    name: Name | None = Field(
+        None, description="default: the name of the host", examples=["laptop"]
+    )
+    slots: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+        2, description="tasks at the same time"
+    )
+    capabilities: tuple[Name, ...] = Field(
+        (), description="what `specialization` of a task may ask for"
+    )
+    grace_s: Pause = Field(30.0, description="time to end, between SIGTERM and SIGKILL")
+
+
+class LeaseConfig(Section):
+    """``[lease]``."""
+
+    beat_s: Seconds = Field(20.0, description="heartbeat of a worker that holds a task")
+    lease_s: Seconds = Field(
+        90.0, description="silence after which its tasks are given to others"
+    )
+    idle_beat_s: Seconds = Field(300.0, description="heartbeat of an idle worker")
+
+
+class LimitsConfig(Section):
+    """``[limits]``: kept with each plan at intake."""
+
+    timeout_s: Seconds = Field(
+        _LIMITS.timeout_s, description="longest run of a program, and of a gate"
+    )
+    idle_s: Seconds = Field(_LIMITS.idle_s, description="longest silence of a program")
+    log_bytes: Positive = Field(_LIMITS.log_bytes, description="longest log")
+    max_attempts: Positive = Field(
+        _LIMITS.max_attempts, description="failed or lost attempts before a task fails"
+    )
+    backoff_s: Pause = Field(
+        _LIMITS.backoff_s, description="pause before the next attempt; it doubles"
+    )
+    fix_rounds: Whole = Field(
+        _LIMITS.fix_rounds, description="how often a failed gate goes back to its task"
+    )
+    max_depth: Whole = Field(
+        _LIMITS.max_depth, description="how deep tasks may start plans of their own"
+    )
+
+    def record(self) -> records.Limits:
+        """The same limits as a plan keeps them."""
+        return records.Limits(**self.model_dump())
+
+
+class RunnerConfig(Section):
+    """``[runners.<name>]``: a program that does tasks."""
+
+    type: Literal["command"] = "command"
+    command: tuple[Shell, ...] = ()
+    args: tuple[Word, ...] = ()
+    env: Annotated[
+        dict[Annotated[str, Field(strict=True)], Word], AfterValidator(_runner_env)
+    ] = Field(default_factory=dict)
+    env_allow: tuple[Plain, ...] = ()
+    env_deny: tuple[Plain, ...] = ()
+
+
+class Config(Section):
+    """Every setting."""
+
+    project: Plain | None = Field(
+        None, description="default: the remote's base name", examples=["shop"]
+    )
+    remote: Name | None = Field(
+        None,
+        description="default: origin if there is one, else this repository",
+        examples=["origin"],
+    )
+    base: Annotated[Name, AfterValidator(_branch)] | None = Field(
+        None, description="the branch that plans start from and land on"
+    )
+    trigger: Literal["commit", "push"] = Field(
+        "commit",
+        description='a local commit starts a plan; "push": once it is on the remote',
+    )
+    runner: Name | None = Field(
+        None,
+        description="the runner of a task that names none",
+        examples=["mytool"],
+    )
+    verify: Shell | Literal[False] = Field(
+        False,
+        description='the gate: a command that a merged tree must pass, like "make test"',
+    )
+    land: Literal["manual"] = Field(
+        "manual", description="finished plans wait for `percyd plan land`"
+    )
+    worker: WorkerConfig = Field(default_factory=WorkerConfig)
+    lease: LeaseConfig = Field(default_factory=LeaseConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    runners: dict[str, RunnerConfig] = Field(default_factory=dict)
+
+    @property
+    def gate(self) -> str | None:
+        """The default gate, or None for none."""
+        return self.verify or None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = conflicts(self)
+        if found:
+            text = "; ".join(f"{key}: {problem}" for key, problem in found)
+            raise PydanticCustomError("conflict", "{text}", {"text": text})
+        return self
+
+
+def conflicts(config: Config) -> list[tuple[str, str]]:
+    """What is wrong between keys that are each fine: (dotted key, problem)."""
+    found = []
+    lease = config.lease
+    beat = f"{lease.beat_s:g}"
+    if lease.lease_s < 3 * lease.beat_s:
+        problem = f"is {lease.lease_s:g}; must be at least 3 x lease.beat_s ({beat})"
+        found.append(("lease.lease_s", problem))
+    if lease.idle_beat_s < lease.beat_s:
+        problem = f"is {lease.idle_beat_s:g}; must be at least lease.beat_s ({beat})"
+        found.append(("lease.idle_beat_s", problem))
+    found += [
+        (f"runners.{name}.command", 'is missing; give a list like ["mytool"]')
+        for name, runner in config.runners.items()
+        if not runner.command
+    ]
+    return found
