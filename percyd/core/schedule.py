@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from percyd.core.edges import RUNNABLE, AgentStatus, PlanStatus, TaskStatus
+from percyd.core.reasons import RETRIED
 from percyd.core.records import Agent, Plan, Task
 from percyd.core.snapshot import PlanState, Snapshot
 
@@ -112,19 +113,38 @@ def _what_it_needs(task: Task) -> str:
     return ", ".join(needs) or "any agent"
 
 
-def pick(
-    snapshot: Snapshot, agent: Agent, count: int, exclude: Container[str] = ()
-) -> list[Task]:
+def needs_rest(task: Task) -> bool:
+    """Whether the task's last attempt failed, so that the next one has to wait.
+
+    How long is `reasons.backoff_s`; each worker counts from when it saw the requeue,
+    so that no clock is shared.
+    """
+    return (
+        task.status is TaskStatus.SUBMITTED
+        and task.retries > 0
+        and task.reason is not None
+        and task.reason.code in RETRIED
+    )
+
+
+#: The requeued attempts that have rested long enough: (task, attempt).
+Rested = Container[tuple[str, int]]
+
+
+def pick(snapshot: Snapshot, agent: Agent, count: int, rested: Rested) -> list[Task]:
     """The best ready tasks for an agent's free slots, at most ``count``, best first.
 
     Priority, then the longest path that hangs on the task, then a hash of agent and
     task, so that two agents rarely want the same one. No two of them, and none and a
-    held task, have overlapping reservations.
+    held task, have overlapping reservations. A requeued task is left alone until its
+    attempt is in ``rested``: one that this worker has not even seen is not.
     """
     heap = [
         (_rank(state, task, agent), task)
         for state, task in _submitted(snapshot)
-        if task.id not in exclude and suits(task, agent) and not unmet(snapshot, task)
+        if suits(task, agent)
+        and not (needs_rest(task) and (task.id, task.attempt) not in rested)
+        and not unmet(snapshot, task)
     ]
     heapq.heapify(heap)
     reserved = [held.paths for held in snapshot.held_tasks() if held.paths]

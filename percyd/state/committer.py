@@ -39,8 +39,6 @@ _RESENDS = 3
 #: Conflicts on a ref that has not moved: not a race but a stale lock on the remote.
 _STUCK = 3
 
-Pairs = Sequence[tuple[Ticket, Step]]
-
 
 class Committer:
     """Commits batches. Runs under the follower's lock: one push at a time."""
@@ -72,11 +70,10 @@ class Committer:
                 raise ContentionError(f"lost {losses} races until the deadline")
             state = self._follower.state or self._refresh()
             draft = self._draft(state, batch)
-            pairs = list(zip(batch, draft.steps, strict=True))
-            if _rests_on_old_state(state, pairs):
+            if _rests_on_old_state(state, draft.steps):
                 self._refresh()
                 continue
-            _answer_what_is_certain(pairs)
+            _answer_what_is_certain(draft.steps)
             if not draft.commits:
                 continue
             number = self._follower.next_number()
@@ -85,10 +82,10 @@ class Committer:
             moves = [RefMove(STATE_REF, parent, oids[-1]), *draft.moves.values()]
             report = self._send(moves, parent, give_up)
             if report is None:
-                self._adopt(pairs, draft, oids, number)
+                self._adopt(draft, oids, number)
                 continue
             losses += 1
-            if self._react(report, pairs, stuck, give_up):
+            if self._react(report, draft.steps, stuck, give_up):
                 self._back_off(losses, give_up)
 
     def _refresh(self) -> State | None:
@@ -104,23 +101,21 @@ class Committer:
                     raise NotInitialised(hint="run percyd init")
         return self._drafter.draft(
             state.snapshot if state else Snapshot(),
-            [ticket.operation for ticket in batch],
+            batch,
         )
 
-    def _adopt(
-        self, pairs: Pairs, draft: Draft, oids: Sequence[Oid], number: int
-    ) -> None:
+    def _adopt(self, draft: Draft, oids: Sequence[Oid], number: int) -> None:
         """Our push was accepted: its end is the newest state, and all are answered."""
         self._follower.note_tips({m.ref: m.new for m in draft.moves.values()})
         self._follower.adopt(oids[-1], draft.snapshot, number)
-        for ticket, step in pairs:
-            if ticket.done.is_set():
+        for step in draft.steps:
+            if step.ticket.done.is_set():
                 continue
             if step.refusal is not None:
-                ticket.refuse(step.refusal)
+                step.ticket.refuse(step.refusal)
             else:
                 commit = oids[step.first] if step.commits else None
-                ticket.answer(Applied(commit, step.decision, step.after))
+                step.ticket.answer(Applied(commit, step.decision, step.after))
 
     def _send(
         self, moves: Sequence[RefMove], parent: Oid | None, give_up: float
@@ -155,7 +150,7 @@ class Committer:
     def _react(
         self,
         report: PushReport,
-        pairs: Pairs,
+        steps: Sequence[Step],
         stuck: dict[str, int],
         give_up: float,
     ) -> bool:
@@ -169,10 +164,10 @@ class Committer:
         if PushOutcome.REMOTE_FAULT in outcomes:
             raise RemoteFault(f"the remote could not store the push: {_words(blamed)}")
         if PushOutcome.BUSY in outcomes:
-            self._refuse_owners(blamed, PushOutcome.BUSY, pairs, BranchCheckedOut)
+            self._refuse_owners(blamed, PushOutcome.BUSY, steps, BranchCheckedOut)
             return False
         if PushOutcome.REFUSED in outcomes or not blamed:
-            self._refuse_one_by_one(report, blamed, pairs, give_up)
+            self._refuse_one_by_one(report, blamed, steps, give_up)
             return False
         before = self._follower.state
         state = self._refresh()
@@ -195,24 +190,24 @@ class Committer:
         self,
         blamed: Mapping[str, RefReport],
         outcome: PushOutcome,
-        pairs: Pairs,
+        steps: Sequence[Step],
         error: type[PercydError],
     ) -> None:
         refs = {ref for ref, found in blamed.items() if found.outcome is outcome}
-        for ticket, step in pairs:
-            if step.refs & refs and not ticket.done.is_set():
+        for step in steps:
+            if step.refs & refs and not step.ticket.done.is_set():
                 names = ", ".join(sorted(map(short_ref, step.refs & refs)))
-                ticket.refuse(error(f"{names}: {_words(blamed)}"))
+                step.ticket.refuse(error(f"{names}: {_words(blamed)}"))
 
     def _refuse_one_by_one(
         self,
         report: PushReport,
         blamed: Mapping[str, RefReport],
-        pairs: Pairs,
+        steps: Sequence[Step],
         give_up: float,
     ) -> None:
         """A hook that refuses a batch may mean one operation: each goes alone."""
-        waiting = [ticket for ticket, _ in pairs if not ticket.done.is_set()]
+        waiting = [s.ticket for s in steps if not s.ticket.done.is_set()]
         if len(waiting) == 1:
             said = " ".join(report.remote_lines[-3:]).strip()
             waiting[0].refuse(
@@ -236,23 +231,23 @@ class Committer:
         self._clock.wait(self._never, min(pause, left))
 
 
-def _rests_on_old_state(state: State | None, pairs: Pairs) -> bool:
+def _rests_on_old_state(state: State | None, steps: Sequence[Step]) -> bool:
     """Whether a refusal rests on a state that was read before the call (S6)."""
     return state is not None and any(
-        step.refusal is not None and ticket.number >= state.read_number
-        for ticket, step in pairs
+        step.refusal is not None and step.ticket.number >= state.read_number
+        for step in steps
     )
 
 
-def _answer_what_is_certain(pairs: Pairs) -> None:
+def _answer_what_is_certain(steps: Sequence[Step]) -> None:
     """Answer what does not rest on commits that are still to be pushed."""
-    for ticket, step in pairs:
+    for step in steps:
         if step.first > 0:
             return
         if step.refusal is not None:
-            ticket.refuse(step.refusal)
+            step.ticket.refuse(step.refusal)
         elif not step.commits:
-            ticket.answer(Applied(None, None, step.after))
+            step.ticket.answer(Applied(None, None, step.after))
 
 
 def _words(blamed: Mapping[str, RefReport]) -> str:

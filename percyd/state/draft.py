@@ -25,6 +25,7 @@ from percyd.errors import PercydError
 from percyd.repo.values import NewCommit
 from percyd.state import codec
 from percyd.state.backend import Backend
+from percyd.state.tickets import Ticket
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class Step:
     ``refusal`` means "already so".
     """
 
-    operation: Operation
+    ticket: Ticket
     decision: Decision | None = None
     refusal: PercydError | None = None
     commits: int = 0
@@ -69,15 +70,20 @@ class Drafter:
         self._randomness = randomness
         self._tips = tips
 
-    def draft(self, snapshot: Snapshot, operations: Sequence[Operation]) -> Draft:
+    def draft(self, snapshot: Snapshot, tickets: Sequence[Ticket]) -> Draft:
         """Decide a batch in order on a snapshot.
 
-        A refused operation leaves no trace in the chain and the others go on.
+        A refused operation leaves no trace in the chain; what counts on it is dropped,
+        and the others go on.
         """
         draft = Draft(snapshot)
-        for operation in operations:
-            step = Step(operation, first=len(draft.commits))
+        for ticket in tickets:
+            operation = ticket.operation
+            step = Step(ticket, first=len(draft.commits))
             draft.steps.append(step)
+            step.refusal = _refusal_before(draft, ticket)
+            if step.refusal is not None:
+                continue
             try:
                 step.decision = self._decide(draft, operation)
             except PercydError as error:
@@ -107,9 +113,7 @@ class Drafter:
         found.update({ref: move.new for ref, move in draft.moves.items()})
         return found
 
-    def _add(
-        self, draft: Draft, step: Step, stamp: Stamp, decision: Decision
-    ) -> None:
+    def _add(self, draft: Draft, step: Step, stamp: Stamp, decision: Decision) -> None:
         changes = {codec.path_of(entry): codec.encode(entry) for entry in decision.puts}
         text = codec.message(
             decision.op, decision.subject, stamp.op_id, decision.trailers
@@ -144,3 +148,14 @@ class Drafter:
 
     def _stamp(self) -> Stamp:
         return Stamp(self._randomness.token(), self._clock.now())
+
+
+def _refusal_before(draft: Draft, ticket: Ticket) -> PercydError | None:
+    if ticket.after is None:
+        return None
+    if ticket.after.error is not None:
+        return ticket.after.error
+    for step in draft.steps:
+        if step.ticket is ticket.after:
+            return step.refusal
+    return None

@@ -99,10 +99,9 @@ class MemoryBackend:
     def history(self, old: Oid | None, new: Oid) -> list[Link]:
         """See `Backend`."""
         known = set(self._ancestors(old)) if old else set()
-        found: list[Link] = []
-        for oid in self._ancestors(new, known):
-            found.append(Link(oid, self.remote.commits[oid].parents))
-        return found[::-1]
+        commits = self.remote.commits
+        newest_first = list(self._ancestors(new, known))
+        return [Link(oid, commits[oid].parents) for oid in newest_first[::-1]]
 
     def _ancestors(self, start: Oid, stop: set[Oid] | None = None) -> Iterator[Oid]:
         seen = set(stop or ())
@@ -143,7 +142,9 @@ class MemoryBackend:
                     files = files.set(path, content)
                 elif path in files:
                     files = files.delete(path)
-            parent = self.remote.commit([parent] if parent else [], files, commit.message)
+            parent = self.remote.commit(
+                [parent] if parent else [], files, commit.message
+            )
             oids.append(parent)
         return oids
 
@@ -172,4 +173,6 @@ class MemoryBackend:
                 files = files.delete(path)
         if conflicts:
             return MergeConflict(tuple(sorted(conflicts)))
-        return Merged(self.remote.commit([ours, theirs], files, message), tree_id(files))
+        return Merged(
+            self.remote.commit([ours, theirs], files, message), tree_id(files)
+        )

@@ -80,10 +80,14 @@ class StateStore:
     def submit(self, operations: Sequence[Operation]) -> list[Ticket]:
         """Apply operations in this order, in one push where possible.
 
-        Returns one ticket each, answered; a refused one does not hold up the others.
+        Returns one ticket each, answered. Each counts on the one before it: once one
+        is refused, the rest are dropped with the same error.
         """
         number = self._follower.next_number()
-        tickets = [Ticket(operation, number) for operation in operations]
+        tickets: list[Ticket] = []
+        for operation in operations:
+            before = tickets[-1] if tickets else None
+            tickets.append(Ticket(operation, number, before))
         with self._queue_guard:
             self._queue += tickets
         give_up = self._clock.boot_s() + self._deadline_s

@@ -25,10 +25,15 @@ class Applied:
 
 @dataclass(slots=True)
 class Ticket:
-    """One queued operation. ``number`` is its place in the order of calls and reads."""
+    """One queued operation.
+
+    ``number`` is its place in the order of calls and reads; ``after`` the ticket whose
+    refusal drops this one too.
+    """
 
     operation: Operation
     number: int
+    after: Ticket | None = None
     done: threading.Event = field(default_factory=threading.Event)
     _applied: Applied | None = None
     _error: PercydError | None = None
@@ -42,6 +47,11 @@ class Ticket:
         """Tell the caller why it is not so."""
         self._error = error
         self.done.set()
+
+    @property
+    def error(self) -> PercydError | None:
+        """Why it was refused, if it was."""
+        return self._error
 
     def result(self) -> Applied:
         """The answer. Raises the refusal."""

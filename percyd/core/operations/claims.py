@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass, field
 
 from percyd.core.edges import AgentStatus, Op, PlanStatus, TaskStatus
@@ -29,7 +28,7 @@ from percyd.core.records import (
     Why,
 )
 from percyd.core.refs import Oid, RefMove
-from percyd.core.schedule import pick
+from percyd.core.schedule import Rested, pick
 from percyd.core.snapshot import Snapshot
 from percyd.errors import IllegalTransition
 
@@ -41,14 +40,13 @@ COUNTED: frozenset[Outcome] = frozenset({"failed", "lost"})
 class Claim:
     """The best ready tasks for an agent's free slots, as of the moment of deciding.
 
-    One token is drawn per free slot. ``exclude`` holds the tasks that this worker
-    still lets rest after a failed attempt.
+    One token is drawn per free slot.
     """
 
     stamp: Stamp
     agent: str
     tokens: tuple[str, ...]
-    exclude: Container[str] = ()
+    rested: Rested = ()
     needs: tuple[str, ...] = ()
 
     def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
@@ -56,7 +54,7 @@ class Claim:
         agent = snapshot.agents.get(self.agent)
         if agent is None or agent.status is not AgentStatus.JOINED:
             raise IllegalTransition(f"agent {self.agent} has not joined")
-        picked = pick(snapshot, agent, len(self.tokens), self.exclude)
+        picked = pick(snapshot, agent, len(self.tokens), self.rested)
         if not picked:
             return None
         tasks = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from percyd.core.edges import Op, TaskStatus
 from percyd.core.ids import agent_branch, plan_branch, short_ref
@@ -75,11 +74,19 @@ class Complete:
                 f"the integration branch percy/plan/{task.plan} is gone",
                 hint="push it back from a clone that has it",
             )
+        branch = agent_branch(task.assigned_to or "", task.id)
+        published = tips.get(branch)
+        if published not in (None, self.commit):
+            raise IllegalTransition(
+                f"{short_ref(branch)} is on the remote already, at {published}",
+                hint="nothing but percyd may push there; delete it and retry the task",
+            )
+        publish = RefMove(branch, published, self.commit)
         return MergeRequest(
             tip,
             self.commit,
             merge_message(task),
-            partial(self._land, task, tip, snapshot),
+            lambda merged: self._land(task, publish, tip, snapshot, merged),
         )
 
     def _land(

@@ -1,0 +1,109 @@
+"""What an attempt made, brought from its workspace into the hub; rescue of the rest.
+
+Never through the workspace's own configuration, which the task may have changed:
+committed work is fetched, leftover files are committed with the hub's git directory
+and a scratch index (DESIGN 6.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from percyd.core.ids import agent_branch, short_ref
+from percyd.core.reasons import Reason
+from percyd.core.records import Task
+from percyd.core.refs import Oid, RefMove
+from percyd.errors import PercydError
+from percyd.repo.hub import Hub
+from percyd.repo.objects import is_ancestor
+from percyd.repo.values import PERCYD, Identity, PushOutcome
+from percyd.repo.worktrees import SlotClone
+
+
+class CollectError(PercydError):
+    """What the attempt left cannot be taken as its result."""
+
+    code = "collect_failed"
+
+    def __init__(self, reason: Reason, message: str, commit: Oid | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.commit = commit
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Brings one attempt's work into the hub."""
+
+    hub: Hub
+    clone: SlotClone
+    path: Path
+    task: Task
+    base: Oid
+    author: Identity | None
+
+    def result(self, now: datetime) -> Oid:
+        """The commit that the attempt comes to.
+
+        Raises:
+            CollectError: it left its branch, or made nothing although it had to.
+        """
+        branch = agent_branch(self.task.assigned_to or "", self.task.id)
+        found, _ = self.clone.head(self.path)
+        if found != branch:
+            there = short_ref(found) if found else "a detached HEAD"
+            raise CollectError(
+                Reason.LEFT_BRANCH,
+                f"the task ended on {there}, not on {short_ref(branch)}",
+                self.everything(now),
+            )
+        commit = self.everything(now)
+        if commit != self.base and not is_ancestor(self.hub.git, self.base, commit):
+            raise CollectError(
+                Reason.LEFT_BRANCH,
+                f"{short_ref(branch)} no longer contains its base {self.base[:10]}",
+                commit,
+            )
+        if self.hub.tree_of(commit) == self.hub.tree_of(self.base):
+            return self._empty(commit, now)
+        return commit
+
+    def _empty(self, commit: Oid, now: datetime) -> Oid:
+        if not self.task.allow_empty:
+            raise CollectError(Reason.EMPTY_RESULT, "the task changed nothing", commit)
+        if commit != self.base:
+            return commit
+        tree = self.hub.tree_of(self.base)
+        return self.hub.commit_tree(
+            tree, [self.base], self._message(), self.author or PERCYD, now
+        )
+
+    def everything(self, now: datetime) -> Oid:
+        """All work there is, committed or not, as one commit in the hub."""
+        _, head = self.clone.head(self.path)
+        commit = self.base
+        if head is not None and head != self.base:
+            commit = self.hub.ingest(self.clone.git_dir, head)
+        leftover = self.hub.snapshot_work_tree(
+            self.path, commit, self._message(), self.author or PERCYD, now
+        )
+        return leftover or commit
+
+    def _message(self) -> str:
+        return (
+            f"{self.task.title}\n\n"
+            f"Percy-Task: {self.task.id}\nPercy-Attempt: {self.task.attempt}\n"
+        )
+
+
+def push_rescue(hub: Hub, ref: str, commit: Oid) -> bool:
+    """Keep work on its rescue ref, outside of any claim; false if the remote did not.
+
+    The ref belongs to one attempt of one agent, so whatever is on it is older work of
+    the same attempt.
+    """
+    tip = hub.fetch_refs([ref])[ref]
+    report = hub.push([RefMove(ref, tip, commit)], 60)
+    return report.refs[ref].outcome is PushOutcome.APPLIED

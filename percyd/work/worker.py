@@ -1,0 +1,188 @@
+"""The worker: free slots claim ready tasks, each slot runs one attempt at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from percyd.clock import Clock
+from percyd.core.operations.agents import Depart, Join
+from percyd.core.operations.base import Operation
+from percyd.core.operations.claims import Claim
+from percyd.core.records import Agent, Task
+from percyd.core.schedule import pick
+from percyd.core.snapshot import Snapshot
+from percyd.errors import PercydError
+from percyd.state.store import StateStore
+from percyd.state.tickets import Applied, Ticket
+from percyd.work.resting import Resting
+
+log = logging.getLogger(__name__)
+
+
+class Everything:
+    """A `Rested` that holds every attempt: "what could run sooner or later"."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+#: Settles an attempt: applies its last operation. Raises what the store refuses.
+Settle = Callable[[Operation], Applied]
+
+
+class Slot(Protocol):
+    """One place for a running task."""
+
+    def run(self, task: Task, settle: Settle, stop: threading.Event) -> None:
+        """Take a claimed task to its end; the last operation goes through `settle`."""
+        ...
+
+
+class Worker:
+    """One registered agent with its slots."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        agent: Agent,
+        slots: Sequence[Slot],
+        clock: Clock,
+        wake: threading.Event,
+    ) -> None:
+        self.agent = agent
+        self._store = store
+        self._clock = clock
+        self._wake = wake
+        self._free = list(slots)
+        self._threads: dict[threading.Thread, Slot] = {}
+        self._guard = threading.Lock()
+        self._resting = Resting()
+        self._draining = False
+        self._stop = threading.Event()
+
+    def join(self) -> None:
+        """Register the agent."""
+        self._store.apply(Join(self._store.stamp(), self.agent))
+
+    @property
+    def busy(self) -> int:
+        """How many slots run a task."""
+        with self._guard:
+            return len(self._threads)
+
+    def step(self) -> None:
+        """Claim for the free slots if anything is ready for this agent."""
+        with self._guard:
+            free = len(self._free)
+        snapshot = self._store.state.snapshot
+        now_s = self._clock.boot_s()
+        with self._guard:
+            self._resting.observe(snapshot, now_s)
+            rested = self._resting.rested(now_s)
+        if self._draining or not free:
+            return
+        if not pick(snapshot, self._card(snapshot), 1, rested):
+            return
+        applied = self._store.apply(self._claim(free, rested))
+        for task in self._mine(applied):
+            self._start(task)
+
+    def may_run(self) -> bool:
+        """Whether a ready task suits this agent, at once or after its pause."""
+        snapshot = self._store.state.snapshot
+        return bool(pick(snapshot, self._card(snapshot), 1, Everything()))
+
+    def next_s(self) -> float | None:
+        """Seconds until a resting task may be claimed; None if none rests."""
+        with self._guard:
+            return self._resting.next_s(self._clock.boot_s())
+
+    def drain(self, grace_s: float, kill: threading.Event) -> None:
+        """Claim nothing more; let what runs end within the grace, then stop it.
+
+        ``kill`` set ends the grace at once.
+        """
+        self._draining = True
+        give_up = self._clock.boot_s() + grace_s
+        while self.busy and not kill.is_set():
+            left = give_up - self._clock.boot_s()
+            if left <= 0:
+                break
+            self._wake.clear()
+            self._clock.wait(self._wake, min(left, 0.2))
+        self._stop.set()
+        for thread in list(self._threads):
+            thread.join()
+
+    def leave(self) -> None:
+        """Unregister; what is still claimed goes back to the queue uncounted."""
+        self._store.apply(Depart(self._store.stamp(), self.agent.id))
+
+    def _card(self, snapshot: Snapshot) -> Agent:
+        return snapshot.agents.get(self.agent.id, self.agent)
+
+    def _claim(self, count: int, rested: frozenset[tuple[str, int]]) -> Claim:
+        tokens = tuple(self._store.token() for _ in range(count))
+        return Claim(self._store.stamp(), self.agent.id, tokens, rested)
+
+    def _mine(self, applied: Applied) -> list[Task]:
+        decision = applied.decision
+        return list(decision.tasks) if decision else []
+
+    def _start(self, task: Task) -> None:
+        with self._guard:
+            slot = self._free.pop(0)
+            name = f"slot {task.id}"
+            thread = threading.Thread(target=self._run, args=(slot, task), name=name)
+            self._threads[thread] = slot
+        thread.start()
+
+    def _run(self, slot: Slot, first: Task) -> None:
+        task: Task | None = first
+        try:
+            while task is not None:
+                task = self._run_one(slot, task)
+        finally:
+            with self._guard:
+                del self._threads[threading.current_thread()]
+                self._free.append(slot)
+            self._wake.set()
+
+    def _run_one(self, slot: Slot, task: Task) -> Task | None:
+        """Run one attempt; answers the task that was claimed behind its end, if any."""
+        claimed: list[Task] = []
+
+        def settle(operation: Operation) -> Applied:
+            first, *rest = self._store.submit([operation, *self._next_claim()])
+            applied = first.result()  # refused: the claim behind it was dropped
+            for ticket in rest:
+                claimed.extend(self._taken(ticket))
+            return applied
+
+        log.info("started", extra={"task": task.id, "attempt": task.attempt})
+        try:
+            slot.run(task, settle, self._stop)
+        except PercydError as error:
+            log.error("attempt given up", extra={"task": task.id, "why": str(error)})
+        except Exception:  # the slot must live on, and the traceback must be seen
+            log.exception("attempt broke", extra={"task": task.id})
+        self._wake.set()
+        return claimed[0] if claimed else None
+
+    def _next_claim(self) -> list[Operation]:
+        """A claim for this slot, to travel behind the end of its attempt."""
+        if self._draining:
+            return []
+        with self._guard:
+            rested = self._resting.rested(self._clock.boot_s())
+        return [self._claim(1, rested)]
+
+    def _taken(self, ticket: Ticket) -> list[Task]:
+        try:
+            return self._mine(ticket.result())
+        except PercydError as error:
+            log.warning("no claim", extra={"why": str(error)})
+            return []
