@@ -117,7 +117,7 @@ _HEAD = """\
 """
 _RUNNER_HELP = """
 # A runner is a program that does tasks: prompt on standard input and in
-# PERCY_PROMPT_FILE, working directory = the task's worktree.
+# PERCY_PROMPT_FILE. It runs in the worktree of its task.
 # [runners.mytool]
 # command = ["mytool", "--flag"]
 # args = []       # added to the command

@@ -1,0 +1,396 @@
+"""Real processes: they end when they should, all of them, whatever they try."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from percyd.clock import SystemClock
+from percyd.work.supervise import (
+    Bounds,
+    Command,
+    Ending,
+    ProcessResult,
+    SystemProcesses,
+)
+
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux has subreapers and /proc"
+)
+PATH = os.defpath
+WIDE = Bounds(timeout_s=50, idle_s=50, log_bytes=1_000_000, grace_s=0.2)
+
+#: Prints its own id and that of a daemon in a session of its own; both ignore SIGTERM.
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+read_end, write_end = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(write_end, str(os.getpid()).encode())
+        os.close(write_end)
+        time.sleep(600)
+    os._exit(0)
+os.close(write_end)
+daemon = os.read(read_end, 20).decode()
+print(os.getpid(), daemon, flush=True)
+if sys.argv[1] == "stay":
+    time.sleep(600)
+"""
+
+
+def shell(script: str, *, cwd: Path = Path("/"), **more: Path) -> Command:
+    return Command(("/bin/sh", "-c", script), cwd, {"PATH": PATH}, **more)
+
+
+def stubborn(how: str) -> Command:
+    return Command((sys.executable, "-c", STUBBORN, how), Path("/"), {"PATH": PATH})
+
+
+def run(
+    command: Command,
+    bounds: Bounds = WIDE,
+    *,
+    log: Path | None = None,
+    stop: threading.Event | None = None,
+    on_line: Callable[[bytes], None] | None = None,
+) -> ProcessResult:
+    processes = SystemProcesses(SystemClock())
+    return processes.run(command, bounds, log, stop or threading.Event(), on_line)
+
+
+def pids(text: str) -> list[int]:
+    return [int(word) for word in text.split()]
+
+
+def alive(numbers: list[int]) -> list[int]:
+    return [pid for pid in numbers if psutil.pid_exists(pid)]
+
+
+def supervisor_of(pid: int) -> psutil.Process:
+    parent = psutil.Process(pid).parent()
+    assert parent is not None
+    return parent
+
+
+def bounds(**changes: float) -> Bounds:
+    values = {"timeout_s": 50, "idle_s": 50, "log_bytes": 1_000_000, "grace_s": 0.2}
+    return Bounds(**{**values, **changes})  # type: ignore[arg-type]
+
+
+# How a run ends
+
+
+def test_exit_code_and_output_of_both_streams_are_kept() -> None:
+    result = run(shell("echo out; echo err >&2; exit 3"))
+    assert (result.ending, result.code) == (Ending.EXITED, 3)
+    assert result.tail == "out\nerr"
+    assert result.duration_s > 0
+
+
+@pytest.mark.parametrize("code", [0, 1, 126, 127, 255])
+def test_every_exit_code_is_just_a_code(code: int) -> None:
+    assert run(shell(f"exit {code}")).code == code
+
+
+def test_a_program_that_a_signal_ends_says_which() -> None:
+    result = run(shell("kill -9 $$"))
+    assert (result.ending, result.code) == (Ending.SIGNALLED, 9)
+    assert result.message == "ended by signal 9"
+
+
+def test_a_missing_program_could_not_start() -> None:
+    result = run(Command(("no-such-program",), Path("/"), {"PATH": PATH}))
+    assert result.ending is Ending.COULD_NOT_START
+    assert result.message.startswith("ENOENT: no-such-program")
+
+
+def test_a_file_that_is_no_program_could_not_start(tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.write_text("x")
+    result = run(Command(("./tool",), tmp_path, {"PATH": PATH}))
+    assert result.message == "EACCES: ./tool: Permission denied"
+    tool.chmod(0o755)
+    assert run(Command(("./tool",), tmp_path, {})).message.startswith("ENOEXEC: ./tool")
+
+
+def test_a_missing_folder_is_not_taken_for_a_missing_program(tmp_path: Path) -> None:
+    result = run(shell("true", cwd=tmp_path / "gone"))
+    assert result.ending is Ending.COULD_NOT_START
+    assert result.message == f"{tmp_path}/gone: No such file or directory"
+    result = run(shell("true", stdin=tmp_path / "prompt"))
+    assert result.message == f"{tmp_path}/prompt: No such file or directory"
+
+
+def test_words_that_cannot_be_passed_are_reported_not_raised() -> None:
+    result = run(Command(("echo", "a\0b"), Path("/"), {"PATH": PATH}))
+    assert (result.ending, result.message) == (
+        Ending.COULD_NOT_START,
+        "embedded null byte",
+    )
+
+
+def test_too_long_an_argument_is_reported_not_raised() -> None:
+    result = run(Command(("echo", "x" * 3_000_000), Path("/"), {"PATH": PATH}))
+    assert result.ending is Ending.COULD_NOT_START
+    assert result.message.startswith("E2BIG")
+
+
+# What a program gets
+
+
+def test_it_gets_exactly_the_given_environment_folder_and_input(tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt"
+    prompt.write_text("the prompt")
+    env = {"PATH": PATH, "ODD": "ä\udcff\n", "EMPTY": "", "LC_ALL": "C.UTF-8"}
+    script = "import os, sys; print(sorted(os.environ.items()), os.getcwd(), input())"
+    argv = (sys.executable, "-I", "-X", "utf8", "-c", script)
+    result = run(Command(argv, tmp_path, env, stdin=prompt))
+    assert result.tail == f"{sorted(env.items())} {tmp_path} the prompt"
+
+
+def test_without_input_it_reads_an_end_of_file() -> None:
+    assert run(shell("cat; echo end")).tail == "end"
+
+
+@linux_only
+def test_it_inherits_no_descriptor_and_no_ignored_signal() -> None:
+    result = run(shell("ls /proc/self/fd; grep SigIgn /proc/self/status"))
+    *descriptors, ignored = result.tail.splitlines()
+    assert descriptors == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
+    assert int(ignored.split()[1], 16) == 0
+
+
+def test_a_large_specification_arrives() -> None:
+    env = {"PATH": PATH} | {f"V{n}": "x" * 1000 for n in range(500)}
+    assert run(Command(("printenv", "V499"), Path("/"), env)).tail == "x" * 1000
+
+
+# Bounds
+
+
+def test_a_run_that_takes_too_long_is_ended() -> None:
+    result = run(shell("echo first; sleep 600"), bounds(timeout_s=0.3))
+    assert (result.ending, result.code) == (Ending.TIMED_OUT, None)
+    assert (result.tail, result.message) == ("first", "ran longer than 0.3 s")
+
+
+def test_a_silent_run_is_ended() -> None:
+    result = run(shell("echo first; sleep 600"), bounds(idle_s=0.3))
+    assert (result.ending, result.message) == (
+        Ending.IDLE,
+        "printed nothing for 0.3 s",
+    )
+
+
+def test_a_talkative_run_is_not_idle() -> None:
+    result = run(shell("yes"), bounds(timeout_s=0.6, idle_s=0.3))
+    assert result.ending is Ending.TIMED_OUT
+
+
+def test_stop_ends_a_run() -> None:
+    stop = threading.Event()
+    result = run(shell("echo go; sleep 600"), stop=stop, on_line=lambda _: stop.set())
+    assert (result.ending, result.tail) == (Ending.STOPPED, "go")
+
+
+def test_a_run_that_is_stopped_before_it_starts_starts_nothing(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    assert run(shell("touch made", cwd=tmp_path), stop=stop).ending is Ending.STOPPED
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_may_use_its_grace_to_say_goodbye() -> None:
+    script = "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    stop = threading.Event()
+    result = run(
+        shell(script), bounds(grace_s=30), stop=stop, on_line=lambda _: stop.set()
+    )
+    assert result.ending is Ending.STOPPED
+    assert result.tail.splitlines()[-1] == "bye"
+    assert result.duration_s < 20
+
+
+def test_a_program_that_ignores_sigterm_is_killed_after_its_grace() -> None:
+    result = run(stubborn("stay"), bounds(timeout_s=1, grace_s=0.3))
+    assert result.ending is Ending.TIMED_OUT
+    assert 1.2 < result.duration_s < 10
+    assert len(pids(result.tail)) == 2
+    assert alive(pids(result.tail)) == []
+
+
+# Nothing is left behind
+
+
+@linux_only
+def test_a_daemon_ends_with_the_program_that_started_it() -> None:
+    result = run(stubborn("leave"))
+    assert (result.ending, result.code) == (Ending.EXITED, 0)
+    assert len(pids(result.tail)) == 2
+    assert alive(pids(result.tail)) == []
+
+
+@linux_only
+def test_a_stopped_daemon_ends_too() -> None:
+    script = "setsid sh -c 'echo $$; kill -STOP $$' & read line"
+    result = run(shell(script + " </dev/zero"), bounds(timeout_s=0.5))
+    assert len(pids(result.tail)) == 1
+    assert alive(pids(result.tail)) == []
+
+
+@linux_only
+def test_many_daemons_end() -> None:
+    script = "for i in $(seq 40); do setsid sleep 600 & echo $!; done"
+    result = run(shell(script))
+    assert len(pids(result.tail)) == 40
+    assert alive(pids(result.tail)) == []
+
+
+def test_closed_pipes_do_not_hide_the_end() -> None:
+    result = run(shell("exec >&- 2>&-; exit 5"))
+    assert (result.ending, result.code) == (Ending.EXITED, 5)
+
+
+def test_an_error_in_the_reader_ends_the_tree() -> None:
+    seen: list[bytes] = []
+
+    def fail(line: bytes) -> None:
+        seen.append(line)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(stubborn("stay"), on_line=fail)
+    assert alive(pids(seen[0].decode())) == []
+
+
+@linux_only
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_supervisor_ends_the_tree(how: signal.Signals) -> None:
+    def interrupt(line: bytes) -> None:
+        supervisor_of(pids(line.decode())[0]).send_signal(how)
+
+    result = run(stubborn("stay"), on_line=interrupt)
+    assert (result.ending, result.code) == (Ending.SIGNALLED, signal.SIGKILL)
+    assert alive(pids(result.tail)) == []
+
+
+@linux_only
+def test_a_killed_supervisor_takes_its_session_along() -> None:
+    def kill(line: bytes) -> None:
+        supervisor_of(pids(line.decode())[0]).kill()
+
+    result = run(shell("echo $$; sleep 600 & echo $!; wait"), on_line=kill)
+    assert result.ending is Ending.SIGNALLED
+    assert result.message == "its supervisor was killed"
+    gone = [psutil.Process(pid) for pid in alive(pids(result.tail))]
+    assert psutil.wait_procs(gone, timeout=10)[1] == []
+
+
+@linux_only
+def test_a_supervisor_that_hangs_is_killed_with_all_below_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("percyd.work.supervise.SLACK_S", 0.5)
+
+    def freeze(line: bytes) -> None:
+        supervisor_of(pids(line.decode())[0]).suspend()
+
+    result = run(stubborn("stay"), bounds(timeout_s=0.5), on_line=freeze)
+    assert result.ending is Ending.TIMED_OUT
+    gone = [psutil.Process(pid) for pid in alive(pids(result.tail))]
+    assert psutil.wait_procs(gone, timeout=10)[1] == []
+
+
+WORKER = """
+import sys, threading
+from pathlib import Path
+from percyd.clock import SystemClock
+from percyd.work.supervise import Bounds, Command, SystemProcesses
+processes = SystemProcesses(SystemClock())
+env = {"PATH": "/bin:/usr/bin"}
+"""
+
+
+def worker(script: str, *args: str) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER + script, *args],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(root), "PATH": PATH},
+    )
+
+
+@linux_only
+def test_when_percyd_is_killed_everything_that_it_ran_ends() -> None:
+    script = """
+command = Command((sys.executable, "-c", sys.argv[1], "stay"), Path("/"), env)
+bounds = Bounds(600, 600, 1000, 0.2)
+def say(line): print(line.decode(), flush=True)
+processes.run(command, bounds, None, threading.Event(), say)
+"""
+    with worker(script, STUBBORN) as percyd:
+        assert percyd.stdout is not None
+        running = [psutil.Process(pid) for pid in pids(percyd.stdout.readline())]
+        running.append(supervisor_of(running[0].pid))
+        percyd.kill()
+    assert len(running) == 3
+    assert psutil.wait_procs(running, timeout=20)[1] == []
+
+
+# Output
+
+
+def test_memory_stays_flat_for_output_without_end_of_line(tmp_path: Path) -> None:
+    script = """
+import resource
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before, lines = peak(), []
+result = processes.run(
+    Command(("/bin/sh", "-c", "head -c 200000000 /dev/zero; echo; echo end"),
+            Path("/"), env),
+    Bounds(600, 600, 1000, 1), Path(sys.argv[1]), threading.Event(),
+    lambda line: lines.append(len(line)),
+)
+print(result.truncated, lines, result.tail.strip(), result.code)
+print((peak() - before) // (1024 if sys.platform == "linux" else 1024 * 1024))
+"""
+    log = tmp_path / "log"
+    with worker(script, str(log)) as percyd:
+        assert percyd.stdout is not None
+        said = percyd.stdout.read().splitlines()
+    assert said[0] == f"199999005 [{5 * 1024 * 1024}, 3] end 0"
+    assert int(said[1]) < 40
+    note = b"\n[percyd: 199999005 more bytes were dropped]\n"
+    assert log.read_bytes() == b"\0" * 1000 + note
+
+
+def test_the_log_holds_every_byte_as_it_was_printed(tmp_path: Path) -> None:
+    log = tmp_path / "deep" / "log"
+    run(shell(r"printf '\033[1mb\033[0m\377\r\n'"), log=log)
+    assert log.read_bytes() == b"\x1b[1mb\x1b[0m\xff\r\n"
+
+
+def test_the_rounds_of_an_attempt_share_one_log_and_its_bound(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    small = bounds(log_bytes=8)
+    assert run(shell("echo first"), small, log=log).truncated == 0
+    assert run(shell("echo second"), small, log=log).truncated == 5
+    assert log.read_text() == "first\nse\n[percyd: 5 more bytes were dropped]\n"
+
+
+@linux_only
+def test_a_full_disk_costs_the_log_and_not_the_run() -> None:
+    result = run(shell("echo a; echo b; exit 4"), log=Path("/dev/full"))
+    assert (result.code, result.tail, result.truncated) == (4, "a\nb", 4)
+    assert result.message == "the log could not be written: No space left on device"
