@@ -1,0 +1,306 @@
+"""percyd's own private bare repository, and its only way to the remote.
+
+The hub has no remote section: the URL comes from the caller, who has checked it, on each
+call. Everything that percyd commits is committed here and pushed from here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
+from percyd.errors import GitError, RemoteUnreachable, StateRefused
+from percyd.repo import birth, merging, outcomes, snapshots
+from percyd.repo.facts import TreeFacts, TreeScanner
+from percyd.repo.reader import ObjectReader
+from percyd.repo.runner import Git, GitResult, mask
+from percyd.repo.values import Identity, PushReport, Remote
+
+STATE_REF = "refs/heads/percy/state"
+SEEN = "refs/percyd/seen/"
+ADOPTED_REF = "refs/percyd/adopted"
+PINS = "refs/percyd/pin/"
+INGESTED = "refs/percyd/ingest/"
+
+#: The star makes an absent branch a pruned one instead of an error to be understood.
+_STATE_SPEC = f"+{STATE_REF}*:{SEEN}state*"
+_FETCH = (
+    *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
+    *("--no-auto-maintenance", "--no-recurse-submodules", "--refmap="),
+)
+#: Where the repository itself is the remote, its hooks and its gc are none of a push's
+#: business, and an acknowledged push must survive a power cut (git syncs nothing).
+_LOCAL_RECEIVE = (
+    "git -c core.hooksPath=/dev/null -c receive.autogc=false"
+    " -c core.fsync=committed receive-pack"
+)
+_TRIES = 3
+_OWN_REFS = ("refs/heads/percy", "refs/heads/agent/", "refs/percy/")
+#: How many ingested tips one process keeps; older ones are published or pinned by then.
+_INGEST_RING = 256
+
+
+class Hub:
+    """percyd's own private bare repository and the remote behind it."""
+
+    def __init__(
+        self, path: Path, remote: Remote, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.path = path
+        self.remote = remote
+        self.git = Git(path, config=remote.config, environ=environ)
+        self.reader = ObjectReader(self.git)
+        self._scanner = TreeScanner(self.git, self.reader)
+        self._fetching = threading.Lock()
+        self._ingests = itertools.count()
+
+    @classmethod
+    def open(
+        cls, path: Path, remote: Remote, environ: Mapping[str, str] | None = None
+    ) -> Self:
+        """The hub at ``path``, made if it is not there yet."""
+        birth.ensure(path, remote, environ)
+        return cls(path, remote, environ)
+
+    def close(self) -> None:
+        """End the process that reads objects."""
+        self.reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Reading the remote
+
+    def fetch_state(self) -> Oid | None:
+        """The remote's tip of the state branch, its objects here; None if absent.
+
+        Raises:
+            RemoteUnreachable: nobody answered.
+            StateRefused: the remote answered, but the branch cannot be read.
+        """
+        with self._fetching:
+            for _ in range(_TRIES):
+                strict = ("-c", "fetch.fsckObjects=true")
+                result = self._network(*strict, *_FETCH, "--prune", spec=[_STATE_SPEC])
+                if result.ok:
+                    return self.git.ref(f"{SEEN}state")
+                # Who does not answer now either cannot be reached. Who does may have
+                # been interrupted, or another process moved our copy meanwhile.
+                tip = self._list(STATE_REF, failed=result).get(STATE_REF)
+                if tip is not None and not tip.strip("0"):
+                    break
+            raise StateRefused(
+                f"percy/state cannot be read from the remote: {result.problem}",
+                hint="nothing was changed; run 'percyd doctor'",
+            )
+
+    def fetch_refs(self, refs: Sequence[str]) -> dict[str, Oid | None]:
+        """The remote's tips of exactly these full refs, their objects here."""
+        wanted = list(dict.fromkeys(refs))
+        present = wanted
+        with self._fetching:
+            for _ in range(_TRIES):
+                result = self._fetch_exactly(present)
+                if result is None or result.ok:
+                    return self._seen(wanted, present)
+                # One absent ref fails the whole fetch: ask which ones there are.
+                listed = self._list(*wanted, failed=result)
+                present = [ref for ref in wanted if ref in listed]
+                _refuse_damaged(listed)
+        raise GitError(f"git fetch: {result.problem}" if result else "git fetch")
+
+    def ls_remote(self, *patterns: str) -> dict[str, Oid]:
+        """The remote's refs that match, by full name."""
+        refs = self._list(*patterns)
+        _refuse_damaged(refs)
+        return {ref: oid for ref, oid in refs.items() if oid.strip("0")}
+
+    def remote_head(self) -> str | None:
+        """The branch (full ref) that the remote's HEAD names, if it exists."""
+        result = self._network("ls-remote", "--symref", spec=["HEAD"])
+        self._require_answer(result)
+        target, tip = None, None
+        for line in result.text.splitlines():
+            value, _, name = line.partition("\t")
+            if name == "HEAD" and value.startswith("ref: "):
+                target = value.removeprefix("ref: ")
+            elif name == "HEAD":
+                tip = value
+        return target if tip and tip.strip("0") else None
+
+    def remote_branches(self) -> list[str]:
+        """The remote's branches, as full refs, sorted."""
+        return sorted(
+            ref
+            for ref in self.ls_remote("refs/heads/*")
+            if ref.startswith("refs/heads/")
+        )
+
+    # Writing to the remote
+
+    def push(self, moves: Sequence[RefMove], deadline_s: float = 60) -> PushReport:
+        """Move all refs in one atomic push, each with its own lease.
+
+        A move whose ``expected`` is its ``new`` is only compared with what the remote
+        advertises: git leaves it out of the transaction.
+        """
+        refs = [move.ref for move in moves]
+        if len(set(refs)) != len(refs):
+            # git answers with exit 128 and no line for any ref.
+            raise ValueError(f"a ref is moved twice in one push: {refs}")
+        options = ["--porcelain", "--atomic", "--no-verify", "--recurse-submodules=no"]
+        if self.remote.is_local:
+            options.append(f"--receive-pack={_LOCAL_RECEIVE}")
+        options += [f"--force-with-lease={m.ref}:{m.expected or ''}" for m in moves]
+        specs = [f"{move.new or ''}:{move.ref}" for move in moves]
+        result = self._network("push", *options, spec=specs, deadline_s=deadline_s)
+        return outcomes.parse_push(
+            moves, result.stdout, result.stderr, result.timed_out
+        )
+
+    # Work in the hub
+
+    def adopted(self) -> Oid | None:
+        """The last good tip of the state that was built on, over restarts."""
+        return self.git.ref(ADOPTED_REF)
+
+    def adopt(self, tip: Oid) -> None:
+        """Remember a good tip of the state."""
+        self.git.run("update-ref", ADOPTED_REF, tip)
+
+    def pin(self, name: str, oid: Oid) -> str:
+        """Keep ``oid`` reachable under ``name``; returns the ref that does it."""
+        self.git.run("update-ref", PINS + name, oid)
+        return PINS + name
+
+    def unpin(self, name: str) -> None:
+        """Let go of what `pin` kept; nothing happens if there is none."""
+        self.git.run("update-ref", "-d", PINS + name)
+
+    def ingest(self, path: Path, ref_or_oid: str) -> Oid:
+        """Fetch committed work from a workspace clone; returns its commit.
+
+        upload-pack is built to serve repositories that nobody trusts: nothing that a
+        task has put into its clone's configuration runs.
+        """
+        number = next(self._ingests) % _INGEST_RING
+        ref = f"{INGESTED}{os.getpid()}-{number}"
+        self.git.run(
+            *(*merging.SANE_OBJECTS, "-c", "protocol.version=2", *_FETCH, "--"),
+            *(str(path.absolute()), f"+{ref_or_oid}:{ref}"),
+            deadline_s=300,
+        )
+        commit = self.git.ref(f"{ref}^{{commit}}")
+        if commit is None:
+            raise GitError(f"git fetch: {ref_or_oid} is not a commit")
+        return commit
+
+    def merge(
+        self, ours: Oid, theirs: Oid, message: str, when: datetime
+    ) -> Merged | MergeConflict:
+        """Merge ``theirs`` into ``ours``; always makes a commit of its own."""
+        attributes = self.facts(ours).attributes
+        return merging.merge(
+            self.git, self.reader, attributes, ours, theirs, message, when
+        )
+
+    def tree_of(self, commit: Oid) -> Oid:
+        """The tree of a commit."""
+        return self._scanner.tree_of(commit)
+
+    def facts(self, commit: Oid) -> TreeFacts:
+        """What in a commit's tree percyd has to know before it works with it."""
+        return self._scanner.facts(commit)
+
+    def snapshot_work_tree(
+        self,
+        work_tree: Path,
+        parent: Oid,
+        message: str,
+        author: Identity,
+        when: datetime,
+    ) -> Oid | None:
+        """Commit everything in a folder on top of ``parent``; None if nothing differs."""
+        return snapshots.snapshot(self.git, work_tree, parent, message, author, when)
+
+    def repack(self) -> None:
+        """Pack objects and refs; what nothing refers to is kept (a push may need it)."""
+        self.git.run("repack", "-a", "-d", "-k", "-q", deadline_s=1800)
+        self.git.run("pack-refs", "--all")
+
+    # Network calls
+
+    def _network(
+        self, *args: str, spec: Sequence[str] = (), deadline_s: float = 60
+    ) -> GitResult:
+        return self.git.run(
+            *(*args, "--", self.remote.url, *spec),
+            deadline_s=deadline_s,
+            check=False,
+            network=True,
+        )
+
+    def _list(self, *patterns: str, failed: GitResult | None = None) -> dict[str, Oid]:
+        """The remote's refs as it advertises them, damaged ones too.
+
+        Args:
+            *patterns: Full refs, or patterns.
+            failed: The call that made us ask; its words are better than ours.
+        """
+        if failed is not None and failed.timed_out:
+            self._require_answer(failed)
+        result = self._network("ls-remote", "--refs", spec=patterns)
+        self._require_answer(result, failed)
+        rows = (line.partition("\t") for line in result.text.splitlines())
+        return {ref: oid for oid, _, ref in rows}
+
+    def _require_answer(
+        self, result: GitResult, first: GitResult | None = None
+    ) -> None:
+        if not result.ok:
+            url = mask(self.remote.url)
+            raise RemoteUnreachable(
+                f"the remote {url} cannot be reached: {(first or result).problem}",
+                hint="check the network, the URL and your access: git ls-remote",
+            )
+
+    def _fetch_exactly(self, refs: Sequence[str]) -> GitResult | None:
+        if not refs:
+            return None
+        specs = [f"+{ref}:{seen_ref(ref)}" for ref in refs]
+        return self._network(*_FETCH, spec=specs, deadline_s=600)
+
+    def _seen(
+        self, wanted: Sequence[str], present: Sequence[str]
+    ) -> dict[str, Oid | None]:
+        here = set(present)
+        tips = {
+            ref: self.reader.resolve(seen_ref(ref)) if ref in here else None
+            for ref in wanted
+        }
+        gone = [seen_ref(ref) for ref in wanted if ref not in here]
+        if gone:
+            orders = "".join(f"delete {ref}\n" for ref in gone)
+            self.git.run("update-ref", "--stdin", stdin=orders.encode())
+        return tips
+
+
+def seen_ref(ref: str) -> str:
+    """Where the hub keeps its copy of a ref of the remote."""
+    return SEEN + ref.removeprefix("refs/")
+
+
+def _refuse_damaged(refs: Mapping[str, Oid]) -> None:
+    """An all-zero id is a ref file that a crash has emptied, not an absent ref."""
+    for ref, oid in refs.items():
+        if not oid.strip("0") and ref.startswith(_OWN_REFS):
+            raise StateRefused(f"{ref} on the remote is damaged: it names no object")

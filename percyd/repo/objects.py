@@ -1,0 +1,209 @@
+"""Commits built without an index, and trees and histories read by plumbing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from percyd.core.refs import Oid
+from percyd.errors import GitError
+from percyd.repo.reader import ObjectReader as ObjectReader
+from percyd.repo.runner import Git
+from percyd.repo.values import PERCYD, Identity, NewCommit
+
+#: Holds the newest chain that was built here, so that no clean-up can take it.
+PENDING_REF = "refs/percyd/pending"
+_WRITE_TRIES = 3
+
+_OID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+_PLAIN_PATH = re.compile(rb"[A-Za-z0-9._/-]+\Z")
+
+GITLINK = "160000"
+ABSENT_MODE = "000000"
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One entry of a tree."""
+
+    mode: str
+    type: str
+    oid: Oid
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that differs between two trees; ``new`` None means that it is gone."""
+
+    path: str
+    old: Oid | None
+    new: Oid | None
+    #: The mode in the new tree; "000000" if the path is gone.
+    mode: str
+
+
+def write_commits(
+    git: Git, parent: Oid | None, commits: Sequence[NewCommit]
+) -> list[Oid]:
+    """Build a chain of commits on ``parent`` in one ``git fast-import``.
+
+    Returns:
+        The commits' ids in order. `PENDING_REF` holds the last one.
+    """
+    if not commits:
+        return []
+    stream = _stream(parent, commits)
+    for _ in range(_WRITE_TRIES):
+        result = git.run(
+            *("fast-import", "--quiet", "--force", "--done", "--date-format=raw"),
+            stdin=stream,
+            check=False,
+        )
+        if result.ok:
+            break
+        # Another process moved the pending ref at the same moment: the objects are the
+        # same every time, so the whole run is simply repeated.
+    else:
+        raise GitError(f"git fast-import: {result.problem}")
+    oids = result.text.split()
+    if len(oids) != len(commits) or not all(_OID.match(oid) for oid in oids):
+        raise GitError("git fast-import: did not name the commits that it made")
+    return oids
+
+
+def tree_entries(
+    git: Git, commit: Oid, *paths: str, recursive: bool = False
+) -> list[TreeEntry]:
+    """The entries of a commit's tree, or of the ``paths`` in it."""
+    options = ["-r"] if recursive else []
+    literal = {"GIT_LITERAL_PATHSPECS": "1"}
+    listing = git.run(
+        *("ls-tree", *options, "-z", "--full-tree", commit, "--", *paths),
+        extra_env=literal,
+    )
+    return [_entry(row) for row in _rows(listing.stdout)]
+
+
+def changed_paths(git: Git, old: Oid, new: Oid) -> list[Change]:
+    """The files that differ between the trees of two commits."""
+    diff = git.run(
+        *(
+            "diff-tree",
+            "-r",
+            "-z",
+            "--raw",
+            "--no-renames",
+            "--no-abbrev",
+            "--no-ext-diff",
+        ),
+        *("--ignore-submodules=none", "--end-of-options", old, new),
+    )
+    rows = _rows(diff.stdout)
+    return [
+        _change(head, path) for head, path in zip(rows[::2], rows[1::2], strict=True)
+    ]
+
+
+def history(git: Git, old: Oid | None, new: Oid) -> list[tuple[Oid, tuple[Oid, ...]]]:
+    """Every commit that ``new`` has and ``old`` has not, oldest first, with parents.
+
+    Not only the first parents: a merge must be seen with all that it brings.
+    """
+    wanted = [new] if old is None else [new, f"^{old}"]
+    listing = git.run(
+        *("rev-list", "--parents", "--topo-order", "--reverse", "--end-of-options"),
+        *wanted,
+        deadline_s=300,
+    )
+    rows = [line.split() for line in listing.text.splitlines()]
+    return [(row[0], tuple(row[1:])) for row in rows]
+
+
+def is_ancestor(git: Git, old: Oid, new: Oid) -> bool:
+    """Whether ``old`` is ``new`` or an ancestor of it."""
+    result = git.run("merge-base", "--is-ancestor", old, new, check=False)
+    if result.code not in (0, 1):
+        raise GitError(f"git merge-base: {result.problem}")
+    return result.ok
+
+
+def commit_tree(
+    git: Git,
+    tree: Oid,
+    parents: Sequence[Oid],
+    message: str,
+    when: datetime,
+    author: Identity = PERCYD,
+) -> Oid:
+    """Make a commit of a tree that exists; percyd is its committer."""
+    date = f"@{int(when.timestamp())} +0000"
+    who = {
+        "GIT_AUTHOR_NAME": author.name,
+        "GIT_AUTHOR_EMAIL": author.email,
+        "GIT_AUTHOR_DATE": date,
+        "GIT_COMMITTER_NAME": PERCYD.name,
+        "GIT_COMMITTER_EMAIL": PERCYD.email,
+        "GIT_COMMITTER_DATE": date,
+    }
+    links = [part for parent in parents for part in ("-p", parent)]
+    text = message if message.endswith("\n") else message + "\n"
+    made = git.run("commit-tree", *links, tree, stdin=text.encode(), extra_env=who)
+    return made.text
+
+
+def _stream(parent: Oid | None, commits: Sequence[NewCommit]) -> bytes:
+    """The fast-import commands that build the chain and print its ids."""
+    parts: list[bytes] = []
+    for number, commit in enumerate(commits, start=1):
+        who = f"{PERCYD.name} <{PERCYD.email}> {int(commit.when.timestamp())} +0000"
+        parts.append(f"commit {PENDING_REF}\nmark :{number}\n".encode())
+        parts.append(f"author {who}\ncommitter {who}\n".encode())
+        parts.append(_data(commit.message.encode()))
+        if number == 1 and parent is not None:
+            parts.append(f"from {parent}\n".encode())
+        for path, content in commit.changes.items():
+            name = _quoted(path)
+            if content is None:
+                parts.append(b"D %s\n" % name)
+            else:
+                parts.append(b"M 100644 inline %s\n" % name + _data(content))
+        parts.append(f"\nget-mark :{number}\n".encode())
+    parts.append(b"done\n")
+    return b"".join(parts)
+
+
+def _data(content: bytes) -> bytes:
+    return b"data %d\n%s\n" % (len(content), content)
+
+
+def _quoted(path: str) -> bytes:
+    """``path`` as fast-import reads it: C-style quotes where they are needed."""
+    raw = path.encode()
+    if _PLAIN_PATH.match(raw):
+        return raw
+    escaped = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return b'"%s"' % escaped
+
+
+def _rows(output: bytes) -> list[str]:
+    rows = output.decode("utf-8", "surrogateescape").split("\0")
+    return rows[:-1]
+
+
+def _entry(row: str) -> TreeEntry:
+    head, _, path = row.partition("\t")
+    mode, kind, oid = head.split(" ")
+    return TreeEntry(mode, kind, oid, path)
+
+
+def _change(head: str, path: str) -> Change:
+    """One record of ``diff-tree --raw``: modes, ids and status, then the path."""
+    _, mode, old, new, _ = head.removeprefix(":").split(" ")
+    return Change(path, _present(old), _present(new), mode)
+
+
+def _present(oid: Oid) -> Oid | None:
+    return oid if oid.strip("0") else None

@@ -1,0 +1,73 @@
+"""Commits what lies in a work tree, without its own repository having a say."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from percyd.core.refs import Oid
+from percyd.errors import GitError, UnsupportedRepository
+from percyd.repo import objects
+from percyd.repo.runner import Git
+from percyd.repo.values import Identity
+
+_DEADLINE_S = 600
+
+
+def snapshot(
+    git: Git,
+    work_tree: Path,
+    parent: Oid,
+    message: str,
+    author: Identity,
+    when: datetime,
+) -> Oid | None:
+    """Commit everything in a folder on top of ``parent``, as ``.gitignore`` allows.
+
+    Runs with the hub's configuration and a scratch index: whatever a task did to its
+    own repository's configuration, hooks, filters or index has no effect here.
+
+    Returns:
+        The commit, or None if the folder is what ``parent`` has.
+
+    Raises:
+        UnsupportedRepository: there is another repository in the folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="percyd-index-") as name:
+        index = Path(name) / "index"
+        git.run("read-tree", parent, index=index, work_tree=work_tree)
+        added = git.run(
+            *("add", "--all", "--", "."),
+            index=index,
+            work_tree=work_tree,
+            deadline_s=_DEADLINE_S,
+            check=False,
+        )
+        if not added.ok:
+            _refuse_nested(_nested_repository(work_tree))
+            raise GitError(f"git add: {added.problem}")
+        tree = git.run("write-tree", index=index, work_tree=work_tree).text
+    changes = objects.changed_paths(git, parent, tree)
+    links = [c.path for c in changes if c.mode == objects.GITLINK]
+    _refuse_nested(links[0] if links else None)
+    if not changes:
+        return None
+    return objects.commit_tree(git, tree, [parent], message, when, author)
+
+
+def _refuse_nested(path: str | None) -> None:
+    if path is not None:
+        raise UnsupportedRepository(
+            f"{path} is a Git repository of its own inside the work tree",
+            hint="add it to .gitignore, or remove its .git",
+        )
+
+
+def _nested_repository(work_tree: Path) -> str | None:
+    """The first folder below ``work_tree`` that has a ``.git``."""
+    for folder, names, files in os.walk(work_tree):
+        if Path(folder) != work_tree and ".git" in (*names, *files):
+            return str(Path(folder).relative_to(work_tree))
+    return None

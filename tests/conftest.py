@@ -1,0 +1,41 @@
+"""Isolation: no test sees the machine's git configuration or percyd's real state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.gitrepo import close_hubs
+
+_GITCONFIG = """\
+[user]
+\tname = Tess Ter
+\temail = tess@example.org
+[init]
+\tdefaultBranch = main
+[protocol "file"]
+\tallow = always
+"""
+
+
+@pytest.fixture(autouse=True)
+def _isolated(
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    home = tmp_path_factory.mktemp("home")
+    config = home / ".gitconfig"
+    config.write_text(_GITCONFIG)
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "PERCYD_", "PERCY_", "SSH_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("PERCYD_STATE_DIR", str(tmp_path / "state"))
+    yield
+    close_hubs()
