@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from percyd.config import COMMITTED, LOCAL, Config, load, rows, shaping, template
 from percyd.config_text import key_lines
@@ -386,6 +389,68 @@ def test_shaping_reads_the_committed_file_alone() -> None:
     assert shaping(b'base = "main"\n[limits]\nidle_s = 5').limits.idle_s == 5
     with pytest.raises(InvalidConfig):
         shaping(b"x = 1")
+
+
+FULL = template("main", {"a": ["a", "-x"]}, "shop").replace("# ", "", 40)
+
+
+@given(st.data())
+def test_no_damage_to_a_file_causes_anything_but_a_refusal(data: st.DataObject) -> None:
+    lines = FULL.splitlines()
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        word = data.draw(st.sampled_from(DAMAGE) | st.text(max_size=4))
+        cut = data.draw(st.integers(0, len(lines[at])))
+        lines[at] = (
+            lines[at][:cut] + word + lines[at][cut + data.draw(st.integers(0, 9)) :]
+        )
+    text = "\n".join(lines)
+    try:
+        load(
+            text.encode("utf-8", "surrogatepass"),
+            text.encode("utf-8", "replace"),
+            {},
+            {},
+        )
+    except InvalidConfig as error:
+        for line in error.message.splitlines():
+            assert re.match(r"\.percy/(config|local)\.toml:\d+: \S|and \d+ more", line)
+
+
+DAMAGE = [
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{}",
+    "= 1",
+    "'",
+    '"',
+    "'''",
+    "#",
+    "\n",
+    ".",
+    "1979-05-27",
+]
+DAMAGE += ["[runners]\n", "runners = 1\n", "inf", "nan", "-1", "1e400", "true", "\x00"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["PERCYD_WORKER__SLOTS", "PERCYD_RUNNERS__A__ENV"])
+        | st.from_regex(
+            r"PERCYD_(WORKER|LEASE|RUNNERS|X)?(__[A-Z]{0,3}){0,4}", fullmatch=True
+        ),
+        st.sampled_from(DAMAGE) | st.text(max_size=9),
+        max_size=3,
+    )
+)
+def test_no_variable_causes_anything_but_a_refusal(environ: dict[str, str]) -> None:
+    try:
+        load(None, None, environ, {})
+    except InvalidConfig as error:
+        for line in error.message.splitlines():
+            assert line.split(":")[0] in {*environ, "default"}
 
 
 # Line numbers

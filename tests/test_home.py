@@ -35,6 +35,7 @@ def test_a_relative_state_directory_is_refused() -> None:
 def test_the_default_is_the_users_state_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("PERCYD_STATE_DIR", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/home/somebody")
     root = state_root(os.environ)
@@ -45,6 +46,7 @@ def test_the_default_is_the_users_state_directory(
 def test_without_home_the_accounts_home_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("PERCYD_STATE_DIR", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.delenv("HOME")
     assert state_root(os.environ).is_absolute()
@@ -54,6 +56,7 @@ def test_without_home_the_accounts_home_is_used(
 def test_without_any_home_a_chosen_directory_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("PERCYD_STATE_DIR", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", "")
     with pytest.raises(UsageError, match="set PERCYD_STATE_DIR"):

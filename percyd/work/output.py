@@ -78,10 +78,13 @@ class Output:
 
     def __enter__(self) -> Self:
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Appended to: the rounds of one attempt share one log and one bound.
-            self._log = self._path.open("ab", buffering=0)
-            self._room = max(0, self._room - self._path.stat().st_size)
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                # Appended to: the rounds of one attempt share one log and one bound.
+                self._log = self._path.open("ab", buffering=0)
+                self._room = max(0, self._room - self._path.stat().st_size)
+            except OSError as error:
+                self._complain(error)
         return self
 
     def __exit__(
@@ -102,7 +105,7 @@ class Output:
         self._tail += data[-TAIL_BYTES:]
         if len(self._tail) > 4 * TAIL_BYTES:
             del self._tail[:-TAIL_BYTES]
-        if self._log is not None:
+        if self._path is not None:
             kept = data[: self._room]
             self._room -= len(kept)
             if kept and not self._write(kept):
@@ -124,10 +127,15 @@ class Output:
 
     def _write(self, data: bytes) -> bool:
         """Write all of ``data``; a full disk costs the log, never the run."""
+        if self._log is None:
+            return False
         try:
-            while data and self._log is not None:
+            while data:
                 data = data[self._log.write(data) :]
         except OSError as error:
-            self.problem = f"the log could not be written: {error.strerror}"
+            self._complain(error)
             return False
         return True
+
+    def _complain(self, error: OSError) -> None:
+        self.problem = f"the log could not be written: {error.strerror}"

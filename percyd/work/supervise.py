@@ -36,6 +36,8 @@ SLACK_S = 15.0
 DRAIN_S = 2.0
 CHUNK = 65536
 REPORT_BYTES = 16 * 1024
+#: The reports after which the program itself is no more.
+ENDED = frozenset({"exit", "signal", "error"})
 
 
 class Ending(StrEnum):
@@ -229,7 +231,7 @@ class _Run:
         self._reports += data[: REPORT_BYTES - len(self._reports)]
         if not data:
             self._give_up = now + DRAIN_S
-        elif self._give_up is None and self._ended() is not None:
+        elif self._give_up is None and not ENDED.isdisjoint(self._said()):
             self._give_up = now + self._bounds.grace_s + SLACK_S
         return bool(data)
 
@@ -266,39 +268,40 @@ class _Run:
             if pipe is not None:
                 pipe.close()
 
-    def _ended(self) -> dict[str, Any] | None:
+    def _said(self) -> dict[str, Any]:
+        """All that the supervisor has reported so far."""
+        said: dict[str, Any] = {}
         for line in self._reports.split(b"\n")[:-1]:
             with contextlib.suppress(ValueError):
-                found = json.loads(line)
-                if isinstance(found, dict) and found.keys() & {
-                    "exit",
-                    "signal",
-                    "error",
-                }:
-                    return found
-        return None
+                report = json.loads(line)
+                said |= report if isinstance(report, dict) else {}
+        return said
 
     def result(self) -> ProcessResult:
         """What became of the run, without the parts that `SystemProcesses` adds."""
+        said = self._said()
         if self._ending is not None:
-            return ProcessResult(self._ending, message=self._crossed())
-        ended = self._ended() or {}
-        if "error" in ended:
-            return ProcessResult(Ending.COULD_NOT_START, message=str(ended["error"]))
-        if "exit" in ended:
-            return ProcessResult(Ending.EXITED, int(ended["exit"]))
-        if "signal" in ended:
-            code = int(ended["signal"])
-            return ProcessResult(
-                Ending.SIGNALLED, code, message=f"ended by signal {code}"
-            )
-        said = self._reports.decode("utf-8", "replace").strip()
-        if '"started"' in said:
-            return ProcessResult(Ending.SIGNALLED, message="its supervisor was killed")
-        last = said.rpartition("\n")[2] or f"code {self._process.returncode}"
-        return ProcessResult(
-            Ending.COULD_NOT_START, message=f"the supervisor failed: {last}"
-        )
+            result = ProcessResult(self._ending, message=self._crossed())
+        elif "error" in said:
+            result = ProcessResult(Ending.COULD_NOT_START, message=str(said["error"]))
+        elif "exit" in said:
+            result = ProcessResult(Ending.EXITED, int(said["exit"]))
+        elif "signal" in said:
+            code = int(said["signal"])
+            text = f"ended by signal {code}"
+            result = ProcessResult(Ending.SIGNALLED, code, message=text)
+        elif "started" in said or self._process.returncode < 0:
+            text = "its supervisor was killed"
+            result = ProcessResult(Ending.SIGNALLED, message=text)
+        else:
+            words = self._reports.decode("utf-8", "replace").strip()
+            last = words.rpartition("\n")[2] or f"code {self._process.returncode}"
+            text = f"the supervisor failed: {last}"
+            result = ProcessResult(Ending.COULD_NOT_START, message=text)
+        if "left" in said:
+            text = f"processes that could not be ended: {said['left']}"
+            result = replace(result, message=f"{result.message}; {text}".lstrip("; "))
+        return result
 
     def _crossed(self) -> str:
         if self._ending is Ending.TIMED_OUT:

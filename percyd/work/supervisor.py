@@ -257,9 +257,11 @@ def main() -> int:
     # Only the program may hold this pipe, or percyd would never see its end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     tree = Tree(pid, wake)
-    watch(tree, wake)
     grace_s = float(spec["grace_s"])
-    tree.end(min(grace_s, LEFTOVER_GRACE_S) if tree.ended else grace_s)
+    try:
+        watch(tree, wake)
+    finally:
+        tree.end(min(grace_s, LEFTOVER_GRACE_S) if tree.ended else grace_s)
     return 0
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from percyd.clock import SystemClock
+from percyd.work import supervise
 from percyd.work.supervise import (
     Bounds,
     Command,
@@ -285,11 +286,16 @@ def test_a_signal_to_the_supervisor_ends_the_tree(how: signal.Signals) -> None:
 
 
 @linux_only
-def test_a_killed_supervisor_takes_its_session_along() -> None:
+def test_a_killed_supervisor_takes_its_session_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervise, "DRAIN_S", 0.2)
+
     def kill(line: bytes) -> None:
         supervisor_of(pids(line.decode())[0]).kill()
 
-    result = run(shell("echo $$; sleep 600 & echo $!; wait"), on_line=kill)
+    result = run(shell("sleep 600 & echo $$ $!; wait"), on_line=kill)
+    assert len(pids(result.tail)) == 2
     assert result.ending is Ending.SIGNALLED
     assert result.message == "its supervisor was killed"
     gone = [psutil.Process(pid) for pid in alive(pids(result.tail))]
@@ -300,7 +306,8 @@ def test_a_killed_supervisor_takes_its_session_along() -> None:
 def test_a_supervisor_that_hangs_is_killed_with_all_below_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("percyd.work.supervise.SLACK_S", 0.5)
+    monkeypatch.setattr(supervise, "SLACK_S", 0.5)
+    monkeypatch.setattr(supervise, "DRAIN_S", 0.2)
 
     def freeze(line: bytes) -> None:
         supervisor_of(pids(line.decode())[0]).suspend()
@@ -394,3 +401,60 @@ def test_a_full_disk_costs_the_log_and_not_the_run() -> None:
     result = run(shell("echo a; echo b; exit 4"), log=Path("/dev/full"))
     assert (result.code, result.tail, result.truncated) == (4, "a\nb", 4)
     assert result.message == "the log could not be written: No space left on device"
+
+
+def test_a_log_that_cannot_be_made_costs_the_log_and_not_the_run(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    result = run(shell("echo a"), log=tmp_path / "file" / "log")
+    assert (result.code, result.tail, result.truncated) == (0, "a", 2)
+    assert result.message == "the log could not be written: File exists"
+
+
+@linux_only
+def test_a_process_that_flees_from_its_own_shadow_is_caught() -> None:
+    script = """
+import os, sys
+read_end, write_end = os.pipe()
+if os.fork():
+    os.read(read_end, 1)
+    sys.exit(0)
+os.setsid()
+print(os.getpid(), flush=True)
+os.write(write_end, b"x")
+while True:
+    if os.fork():
+        os._exit(0)
+"""
+    result = run(Command((sys.executable, "-c", script), Path("/"), {"PATH": PATH}))
+    assert (result.ending, result.code) == (Ending.EXITED, 0)
+    assert result.message == ""
+    first = int(result.tail)
+    assert [p for p in psutil.pids() if session_of(p) == first] == []
+
+
+def session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def test_where_nothing_adopts_orphans_the_process_group_still_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = Path(supervise.SUPERVISOR).read_text()
+    elsewhere = tmp_path / "supervisor.py"
+    elsewhere.write_text(source.replace('sys.platform == "linux"', "False"))
+    monkeypatch.setattr(supervise, "SUPERVISOR", elsewhere)
+    ignore = "trap '' TERM; sleep 600 & echo $!; (sleep 600 & echo $!); echo $$; "
+    result = run(shell(ignore + "wait"), bounds(timeout_s=0.5))
+    assert result.ending is Ending.TIMED_OUT
+    assert len(pids(result.tail)) == 3
+    gone = [psutil.Process(pid) for pid in alive(pids(result.tail))]
+    assert psutil.wait_procs(gone, timeout=10)[1] == []
+    result = run(shell("trap '' TERM; sleep 600 & echo $!"))
+    assert (result.ending, result.code) == (Ending.EXITED, 0)
+    gone = [psutil.Process(pid) for pid in alive(pids(result.tail))]
+    assert psutil.wait_procs(gone, timeout=10)[1] == []
