@@ -22,6 +22,13 @@ _TRIES = 2
 Found = tuple[Oid, str, bytes]
 
 
+class _CutShort(Exception):
+    """The rest of an answer is still in the pipe and is not wanted."""
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
+
+
 class ObjectReader:
     """A ``git cat-file --batch`` that any thread may ask; restarted when it dies."""
 
@@ -57,6 +64,11 @@ class ObjectReader:
         found = self.read(name)
         return None if found is None else found[0]
 
+    def read_start(self, oid: Oid, limit: int) -> bytes | None:
+        """At most the first ``limit`` bytes of an object; None if it is missing."""
+        found = self._ask([oid], cut=limit)[0]
+        return None if found is None else found[2]
+
     def read_many(self, oids: Sequence[Oid]) -> Iterator[bytes | None]:
         """The contents of many objects in order; None for one that is missing."""
         for start in range(0, len(oids), _CHUNK):
@@ -68,7 +80,7 @@ class ObjectReader:
         with self._lock:
             self._stop()
 
-    def _ask(self, names: Sequence[str]) -> list[Found | None]:
+    def _ask(self, names: Sequence[str], cut: int | None = None) -> list[Found | None]:
         """Put all ``names`` into the pipe, then read all answers."""
         if any("\n" in name or not name for name in names):
             raise GitError("an object name may not be empty or contain a newline")
@@ -77,10 +89,12 @@ class ObjectReader:
             for _ in range(_TRIES):
                 # It may have died since the last question, or been killed.
                 with contextlib.suppress(OSError, EOFError):
-                    return self._exchange(request, len(names))
+                    return self._exchange(request, len(names), cut)
         raise GitError("git cat-file: ended without an answer")
 
-    def _exchange(self, request: bytes, count: int) -> list[Found | None]:
+    def _exchange(
+        self, request: bytes, count: int, cut: int | None
+    ) -> list[Found | None]:
         process = self._running()
         stdin, stdout = process.stdin, process.stdout
         if stdin is None or stdout is None:
@@ -88,7 +102,10 @@ class ObjectReader:
         try:
             stdin.write(request)
             stdin.flush()
-            return [_answer(stdout) for _ in range(count)]
+            return [_answer(stdout, cut) for _ in range(count)]
+        except _CutShort as short:
+            self._stop()
+            return [short.found]
         except BaseException:
             # The rest of the answers is still in the pipe.
             self._stop()
@@ -112,7 +129,7 @@ class ObjectReader:
         process.wait()
 
 
-def _answer(stdout: IO[bytes]) -> Found | None:
+def _answer(stdout: IO[bytes], cut: int | None) -> Found | None:
     """One answer: ``<oid> <type> <size>``, the content, a newline; or ``... missing``."""
     header = stdout.readline()
     if not header.endswith(b"\n"):
@@ -123,9 +140,15 @@ def _answer(stdout: IO[bytes]) -> Found | None:
             return None
         raise GitError(f"git cat-file: answered {header[:80]!r}")
     oid, kind, size = words[0], words[1], int(words[2])
+    if cut is not None and size > cut:
+        raise _CutShort((oid, kind, _exactly(stdout, cut)))
     if size > SIZE_LIMIT:
         raise GitError(f"object {oid} has {size} bytes; {SIZE_LIMIT} can be read")
-    content = stdout.read(size + 1)
-    if len(content) != size + 1:
+    return oid, kind, _exactly(stdout, size + 1)[:-1]
+
+
+def _exactly(stdout: IO[bytes], size: int) -> bytes:
+    content = stdout.read(size)
+    if len(content) != size:
         raise EOFError
-    return oid, kind, content[:-1]
+    return content

@@ -75,7 +75,7 @@ def tip(repo: Path, name: str = "HEAD") -> Oid:
 def refs(repo: Path, prefix: str = "refs/") -> dict[str, Oid]:
     """The refs of ``repo`` below ``prefix``."""
     rows = git(repo, "for-each-ref", "--format=%(refname) %(objectname)", prefix)
-    return dict(row.split(" ") for row in rows.splitlines())  # type: ignore[misc]
+    return dict(row.split(" ") for row in rows.splitlines())
 
 
 def make_remote(path: Path, files: Mapping[str, str] | None = None) -> Path:
