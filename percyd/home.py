@@ -110,6 +110,11 @@ class Home:
         """The file that hooks touch to wake the daemon."""
         return self.path / "wake"
 
+    @property
+    def last_read(self) -> Path:
+        """The file whose time says when the remote was last read."""
+        return self.path / "last-read"
+
     def ensure(self) -> None:
         """Make the folders, for this account only.
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from percyd.clock import Clock
 from percyd.core.ids import agent_branch, plan_branch, rescue_ref
 from percyd.core.operations.base import Fence, Operation
 from percyd.core.operations.claims import EndAttempt, Ending, Work
@@ -28,19 +26,17 @@ from percyd.errors import (
     RemoteUnreachable,
     StaleClaim,
 )
-from percyd.home import Home
-from percyd.repo.hub import Hub
-from percyd.repo.values import Identity
 from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import Runner, RunReport
 from percyd.runners.command import ShellRunner
-from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
 from percyd.work.collect import CollectError, Collector, push_rescue
 from percyd.work.environment import task_environment
 from percyd.work.landing import GateFailed, Interrupted, Landing, Verdicts
+from percyd.work.leftovers import worktree_name
 from percyd.work.prompt import prompt_text
-from percyd.work.supervise import Bounds, Command, Processes
+from percyd.work.supervise import Bounds, Command
+from percyd.work.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
@@ -72,38 +68,6 @@ class AttemptFailed(PercydError):
         self.reason = reason
         self.commit = commit
         self.verdict = verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What every attempt of one worker needs."""
-
-    store: StateStore
-    hub: Hub
-    home: Home
-    clock: Clock
-    processes: Processes
-    runners: Mapping[str, Runner]
-    environ: Mapping[str, str]
-    author: Identity | None
-    grace_s: float
-
-
-class WorkSlot:
-    """One slot: its own clone of the hub, one worktree at a time."""
-
-    def __init__(self, workshop: Workshop, clone: SlotClone) -> None:
-        self._workshop = workshop
-        self._clone = clone
-
-    def run(
-        self,
-        task: Task,
-        settle: Callable[[Operation], Applied],
-        stop: threading.Event,
-    ) -> None:
-        """See `percyd.work.worker.Slot`."""
-        Attempt(self._workshop, self._clone, task, settle, stop).run()
 
 
 class Attempt:
@@ -208,7 +172,7 @@ class Attempt:
                 Reason.UNSUPPORTED_REPOSITORY,
                 f"submodules and filters are not supported: {what}",
             )
-        name = f"{self._task.id}.{self._task.attempt}"
+        name = worktree_name(self._task.id, self._task.attempt)
         self._path = self._clone.checkout(name, self._branch, self._base)
         self._folder.mkdir(parents=True, exist_ok=True)
         prompt = prompt_text(self._plan, self._task)

@@ -17,7 +17,7 @@ from percyd.core.records import Task
 from percyd.core.refs import Oid, RefMove
 from percyd.errors import PercydError
 from percyd.repo.hub import Hub
-from percyd.repo.objects import is_ancestor
+from percyd.repo.objects import commit_tree, is_ancestor
 from percyd.repo.values import PERCYD, Identity, PushOutcome
 from percyd.repo.worktrees import SlotClone
 
@@ -76,8 +76,9 @@ class Collector:
         if commit != self.base:
             return commit
         tree = self.hub.tree_of(self.base)
-        return self.hub.commit_tree(
-            tree, [self.base], self._message(), self.author or PERCYD, now
+        author = self.author or PERCYD
+        return commit_tree(
+            self.hub.git, tree, [self.base], self._message(), now, author
         )
 
     def everything(self, now: datetime) -> Oid:

@@ -1,0 +1,192 @@
+"""What every command has: options before and after its name, output, errors (CLI 1)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from percyd.errors import PercydError, RemoteUnreachable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from percyd.daemon import Percyd
+    from percyd.state.follower import State
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Options:
+    """The options that every command takes."""
+
+    directory: Path | None = None
+    json: bool = False
+    verbose: bool = False
+    quiet: bool = False
+
+    def open(
+        self, flags: Mapping[str, object] | None = None, *, in_workspace: bool = False
+    ) -> Percyd:
+        """Percyd in the clone that the command is about."""
+        from percyd.daemon import Percyd
+
+        return Percyd.open(
+            self.directory or Path.cwd(), os.environ, flags, in_workspace=in_workspace
+        )
+
+    def say(self, text: str) -> None:
+        """A line for people, on stderr: never data."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def show(self, document: object, render: Callable[[Console], None]) -> None:
+        """Data on stdout: as JSON, or as people like to read it."""
+        if self.json:
+            print_json(document)
+        else:
+            render(console())
+
+
+def console() -> Console:
+    """Standard output as rich sees it: no colour unless it is a terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def print_json(document: object) -> None:
+    """One JSON document on a line of its own."""
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def common(command: F) -> F:
+    """Add ``--json -C -v -q``, which work before and after a command's name."""
+
+    def store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+        def callback(ctx: click.Context, _: click.Parameter, value: Any) -> Any:
+            if value:
+                setattr(ctx.ensure_object(Options), name, value)
+            return value
+
+        return callback
+
+    options = [
+        click.option(
+            "--json",
+            "json_",
+            is_flag=True,
+            expose_value=False,
+            callback=store("json"),
+            help="Print one JSON document.",
+        ),
+        click.option(
+            "-C",
+            "directory",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            expose_value=False,
+            callback=store("directory"),
+            metavar="DIR",
+            help="Run as if started in DIR.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            expose_value=False,
+            callback=store("verbose"),
+            help="Say more, on stderr.",
+        ),
+        click.option(
+            "-q",
+            "--quiet",
+            is_flag=True,
+            expose_value=False,
+            callback=store("quiet"),
+            help="Say nothing but errors.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def pass_options(command: F) -> Callable[..., Any]:
+    """Hand the command its `Options`."""
+
+    @click.pass_context
+    @functools.wraps(command)
+    def wrapper(ctx: click.Context, /, *args: Any, **kwargs: Any) -> Any:
+        return command(ctx.ensure_object(Options), *args, **kwargs)
+
+    return wrapper
+
+
+def read_state(percyd: Percyd) -> tuple[State, RemoteUnreachable | None]:
+    """The newest state; while the remote is down the last known one, and the error.
+
+    Raises:
+        RemoteUnreachable: nothing is known from before either.
+    """
+    try:
+        return percyd.refresh(), None
+    except RemoteUnreachable as error:
+        state = percyd.last_known()
+        if state is None:
+            raise
+        return state, error
+
+
+def finish_read(state: State, error: RemoteUnreachable | None) -> None:
+    """After a read: if it was of old state, say so and exit with 3."""
+    if error is None:
+        return
+    raise type(error)(
+        f"{error.message}; shown is the last known state, read {state.read_at:%F %T} UTC",
+        hint=error.hint,
+    )
+
+
+def fail(error: PercydError, *, as_json: bool) -> int:
+    """Tell what went wrong in one line; answers the exit code."""
+    if as_json:
+        body = {"code": error.code, "message": error.message, "hint": error.hint}
+        print_json({"error": body})
+    else:
+        click.echo(f"percyd: {error}", err=True)
+    return error.exit_code
+
+
+def run_guarded(act: Callable[[], int | None]) -> int:
+    """Run a whole command line; every error becomes one line and an exit code."""
+    as_json = "--json" in sys.argv
+    try:
+        return act() or 0
+    except PercydError as error:
+        return fail(error, as_json=as_json)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        return fail(_usage(error), as_json=as_json)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `percyd log | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _usage(error: click.ClickException) -> PercydError:
+    from percyd.errors import UsageError
+
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"see {context.command_path} --help" if context else "see percyd --help"
+    return UsageError(error.format_message().rstrip(".").replace("\n", " "), hint=hint)

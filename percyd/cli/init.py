@@ -1,0 +1,72 @@
+"""``percyd init``: the root of the state branch, and the files to commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from percyd.cli.common import Options, common, pass_options, print_json
+from percyd.config import COMMITTED, template
+from percyd.errors import UsageError
+
+_IGNORE = "local.toml\n"
+
+
+@click.command()
+@click.option("--base", metavar="BRANCH", help="The branch that plans start from.")
+@click.option("--runner", metavar="PROGRAM", help="The program that does the tasks.")
+@click.option("--no-hooks", is_flag=True, help="Install no git hooks.")
+@common
+@pass_options
+def init(
+    options: Options, base: str | None, runner: str | None, no_hooks: bool
+) -> None:
+    """Set percyd up in this repository. Again: only adds what is missing."""
+    percyd = options.open()
+    try:
+        branch = percyd.initialise(base)
+    finally:
+        percyd.close()
+    written: list[str] = []
+    if percyd.clone.work_tree is not None:
+        files = {
+            COMMITTED: template(branch, {runner: [runner]} if runner else {}),
+            ".percy/plans/.gitkeep": "",
+            ".percy/.gitignore": _IGNORE,
+        }
+        written = _write_missing(percyd.clone.work_tree, files)
+    if options.json:
+        print_json({"base": branch, "remote": percyd.remote.url, "written": written})
+        return
+    click.echo(f"percyd is set up: branch percy/state on {percyd.remote.url}")
+    for name in written:
+        click.echo(f"  wrote {name}")
+    if not no_hooks:
+        options.say(
+            "No git hooks were installed: this version has none yet; percyd serve "
+            "finds new plans by looking."
+        )
+    if percyd.clone.work_tree is not None:
+        click.echo("Next, commit it:")
+        click.echo('  git add .percy && git commit -m "Set up percyd" && git push')
+        click.echo("Then put a plan file into .percy/plans, commit it and run:")
+        click.echo("  percyd serve")
+
+
+def _write_missing(top: Path, files: dict[str, str]) -> list[str]:
+    written = []
+    for name, content in files.items():
+        path = top / name
+        if path.exists() or path.is_symlink():
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {path}: {error.strerror}",
+                hint="make it writable and run percyd init again",
+            ) from error
+        written.append(name)
+    return written

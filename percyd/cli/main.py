@@ -1,0 +1,52 @@
+"""``percyd``: the group of all commands. A command imports only what it needs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from percyd import __version__
+from percyd.cli.common import common, run_guarded
+
+#: Where each command lives: read when it is used, so that ``--help`` stays quick.
+COMMANDS = {
+    "init": "percyd.cli.init:init",
+    "serve": "percyd.cli.serve:serve",
+    "worker": "percyd.cli.serve:worker",
+    "status": "percyd.cli.reads:status",
+    "plan": "percyd.cli.plan:plan",
+    "task": "percyd.cli.task:task",
+    "log": "percyd.cli.reads:log",
+    "config": "percyd.cli.reads:config",
+    "demo": "percyd.cli.demo:demo",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group`."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(importlib.import_module(module), name)
+        return found if isinstance(found, click.Command) else None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="percyd")
+@common
+def cli() -> None:
+    """Turn committed plan files into merged, verified work, through nothing but Git."""
+
+
+def main() -> None:
+    """The ``percyd`` program."""
+    sys.exit(run_guarded(lambda: cli.main(standalone_mode=False, prog_name="percyd")))

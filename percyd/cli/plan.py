@@ -1,0 +1,136 @@
+"""``percyd plan``: documents checked and taken in, plans listed and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from percyd.cli.common import (
+    Options,
+    common,
+    finish_read,
+    pass_options,
+    print_json,
+    read_state,
+)
+from percyd.errors import InvalidPlan, NotARepository, UsageError
+
+#: One byte more than a document may have: enough to see that it has too many.
+_READ_BYTES = 4 * 1024 * 1024 + 1
+
+
+@click.group()
+@common
+def plan() -> None:
+    """Check, submit and show plans."""
+
+
+def read_document(name: str) -> bytes:
+    """The bytes of a file, or of standard input for ``-``; no more than are allowed."""
+    try:
+        if name == "-":
+            return click.get_binary_stream("stdin").read(_READ_BYTES)
+        with Path(name).open("rb") as file:
+            return file.read(_READ_BYTES)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {name!r:.200}: {error.strerror}", hint="name a plan file"
+        ) from error
+
+
+@plan.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@common
+@pass_options
+def check(options: Options, files: tuple[str, ...]) -> int:
+    """Print every problem as `file:line: field: what is wrong; what is allowed`."""
+    from percyd.intake.check import check_document
+    from percyd.intake.scan import PROBLEMS_SHOWN
+
+    configured = _default_runner(options)
+    reports = []
+    for name in files:
+        checked = check_document(name, read_document(name), configured)
+        reports.append(checked)
+        if options.json:
+            continue
+        for problem in checked.problems[:PROBLEMS_SHOWN]:
+            click.echo(str(problem))
+        if len(checked.problems) > PROBLEMS_SHOWN:
+            click.echo(f"{name}: and {len(checked.problems) - PROBLEMS_SHOWN} more")
+        if not checked.problems:
+            click.echo(f"{name}: ok, {checked.words}")
+    bad = [checked for checked in reports if checked.problems]
+    if options.json:
+        print_json({"files": [checked.as_json() for checked in reports]})
+    elif bad:
+        count = sum(len(checked.problems) for checked in bad)
+        what = "1 problem" if count == 1 else f"{count} problems"
+        options.say(f"percyd: {what} in {len(bad)} of {len(files)} files; mend them")
+    return InvalidPlan.exit_code if bad else 0
+
+
+def _default_runner(options: Options) -> str | None:
+    """The configured runner; outside of a repository none is configured."""
+    try:
+        return options.open().effective.config.runner
+    except NotARepository:
+        return None
+
+
+@plan.command()
+@click.argument("file", metavar="FILE")
+@common
+@pass_options
+def submit(options: Options, file: str) -> None:
+    """Take in a plan now: a committed plan file, any other file, or `-`."""
+    from percyd.intake.submit import submit as take_in
+
+    percyd = options.open()
+    try:
+        percyd.refresh()
+        taken = take_in(percyd.intake, file, read_document(file))
+    finally:
+        percyd.close()
+    if options.json:
+        print_json(taken.as_json())
+    else:
+        click.echo(taken.words)
+
+
+@plan.command(name="list")
+@common
+@pass_options
+def list_(options: Options) -> None:
+    """List the plans."""
+    from percyd.cli.plans_show import render_plan_list
+    from percyd.views.status import cluster_status
+
+    percyd = options.open()
+    try:
+        state, old = read_state(percyd)
+    finally:
+        percyd.close()
+    found = cluster_status(state.tip, state.read_at, state.snapshot)
+    options.show({"plans": found["plans"]}, lambda c: render_plan_list(c, found))
+    finish_read(state, old)
+
+
+@plan.command()
+@click.argument("plan_id", metavar="ID")
+@common
+@pass_options
+def show(options: Options, plan_id: str) -> None:
+    """Show one plan with its tasks."""
+    from percyd.cli.plans_show import render_plan
+    from percyd.views.show import plan_show
+
+    percyd = options.open()
+    try:
+        state, old = read_state(percyd)
+    finally:
+        percyd.close()
+    found = plan_show(state.snapshot, plan_id)
+    options.show(found, lambda c: render_plan(c, found))
+    finish_read(state, old)

@@ -1,0 +1,116 @@
+"""``percyd status``, ``log`` and ``config``: looking, never changing."""
+
+from __future__ import annotations
+
+import threading
+
+import click
+
+from percyd.cli.common import (
+    Options,
+    common,
+    console,
+    finish_read,
+    pass_options,
+    print_json,
+    read_state,
+)
+
+#: Between two looks of ``log -f``, seconds.
+_FOLLOW_S = 1.0
+
+
+@click.command()
+@click.argument("plan_id", required=False, metavar="[PLAN]")
+@common
+@pass_options
+def status(options: Options, plan_id: str | None) -> None:
+    """Show plans, what runs, what failed, and what waits for what."""
+    from percyd.cli.status import render_status
+    from percyd.views.status import cluster_status
+
+    percyd = options.open()
+    try:
+        state, old = read_state(percyd)
+        warnings = percyd.warnings() if old is None else []
+    finally:
+        percyd.close()
+    found = cluster_status(state.tip, state.read_at, state.snapshot, plan_id)
+    options.show(found, lambda c: render_status(c, found, warnings))
+    finish_read(state, old)
+
+
+@click.command()
+@click.argument("what", required=False, metavar="[PLAN|TASK]")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens next.")
+@click.option("-n", "--limit", type=click.IntRange(1), help="Only the newest events.")
+@common
+@pass_options
+def log(options: Options, what: str | None, follow: bool, limit: int | None) -> None:
+    """Print the history of percy/state as events, oldest first."""
+    from percyd.cli.history import render_event
+    from percyd.views.history import events
+    from percyd.views.show import plan_show, task_show
+
+    percyd = options.open(in_workspace=True)
+    out = console()
+    try:
+        state, old = read_state(percyd)
+        plan = task = None
+        if what is not None and "." in what:
+            task = task_show(state.snapshot, what)["id"]
+        elif what is not None:
+            plan = plan_show(state.snapshot, what)["id"]
+        seen = None
+        while True:
+            found = list(
+                events(
+                    percyd.hub.git,
+                    state.tip,
+                    plan=plan,
+                    task=task,
+                    limit=limit,
+                    after=seen,
+                )
+            )
+            for event in reversed(found):
+                if options.json and follow:
+                    print_json(event.as_json())
+                elif not options.json:
+                    render_event(out, event)
+            if options.json and not follow:
+                print_json({"events": [event.as_json() for event in found[::-1]]})
+            if not follow:
+                break
+            seen = state.tip
+            while state.tip == seen:
+                percyd.clock.wait(threading.Event(), _FOLLOW_S)
+                state = percyd.refresh()
+    finally:
+        percyd.close()
+    finish_read(state, old)
+
+
+@click.command()
+@common
+@pass_options
+def config(options: Options) -> None:
+    """Show every effective value, and where it comes from."""
+    from percyd.config import rows
+
+    percyd = options.open()
+    found = rows(percyd.effective)
+    if options.json:
+        print_json(
+            {key: {"value": value, "source": source} for key, value, source in found}
+        )
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("KEY", "VALUE", "SOURCE"):
+        table.add_column(title, overflow="fold")
+    for row in found:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)

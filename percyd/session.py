@@ -1,0 +1,192 @@
+"""percyd in one clone: where every command and every loop starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from percyd.clock import Clock, Randomness, SystemClock, SystemRandomness
+from percyd.config import COMMITTED, LOCAL, Effective, load
+from percyd.core.ids import short_ref
+from percyd.core.operations.agents import Init
+from percyd.errors import UsageError
+from percyd.home import Home, state_root, workspace_of
+from percyd.intake.base import base_branch
+from percyd.intake.scan import Intake
+from percyd.repo import discover
+from percyd.repo.discover import Clone
+from percyd.repo.hub import Hub
+from percyd.repo.remotes import resolve_remote
+from percyd.repo.runner import require_git
+from percyd.repo.values import Remote
+from percyd.state import reader
+from percyd.state.follower import State
+from percyd.state.git import GitBackend
+from percyd.state.store import StateStore
+
+#: Branches of these names leave no room for percyd's own refs beside them.
+BLOCKING = ("refs/heads/percy", "refs/heads/agent")
+
+
+@dataclass(frozen=True)
+class Percyd:
+    """percyd in one clone: everything that a command or a loop starts from."""
+
+    clone: Clone
+    effective: Effective
+    remote: Remote
+    home: Home
+    environ: Mapping[str, str]
+    clock: Clock
+    randomness: Randomness
+
+    @classmethod
+    def open(
+        cls,
+        start: Path,
+        environ: Mapping[str, str],
+        flags: Mapping[str, object] | None = None,
+        *,
+        in_workspace: bool = False,
+    ) -> Percyd:
+        """Find the clone around ``start`` and read its configuration.
+
+        Raises:
+            NotARepository: there is none.
+            UsageError: ``start`` is inside a percyd workspace, unless allowed.
+            InvalidConfig: see `percyd.config.load`.
+        """
+        root = state_root(environ)
+        if not in_workspace and workspace_of(start, root):
+            raise UsageError(
+                "this is a percyd workspace: a task's own copy of the repository",
+                hint="run the command in your clone",
+            )
+        require_git(environ)
+        clone = discover.discover(start)
+        effective = load(*_config_files(clone), environ, flags or {})
+        remote = resolve_remote(clone, effective.config.remote)
+        home = Home.of(root, clone.name, clone.common_dir)
+        return cls(
+            clone, effective, remote, home, environ, SystemClock(), SystemRandomness()
+        )
+
+    @cached_property
+    def hub(self) -> Hub:
+        """Percyd's own repository, made at its first use."""
+        self.home.ensure()
+        return Hub.open(self.home.hub, self.remote, self.environ)
+
+    @cached_property
+    def store(self) -> StateStore:
+        """The way to the state."""
+        return StateStore(GitBackend(self.hub), self.clock, self.randomness)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """The way in for plans."""
+        return Intake(
+            store=self.store,
+            hub=self.hub,
+            clone=self.clone,
+            config=self.effective.config,
+        )
+
+    def initialise(self, base: str | None) -> str:
+        """Push the root of the state branch; answers the base branch.
+
+        Losing the race for it is success. Nothing is written before the remote and
+        its base branch are known to be there.
+
+        Raises:
+            UsageError: an unborn HEAD, no base branch on the remote, a branch in the
+                way of percyd's own.
+            StateRefused: there was a state branch before, and it is gone.
+        """
+        if discover.is_unborn(self.clone):
+            raise UsageError(
+                "the repository has no commit yet", hint="make a first commit"
+            )
+        branches = self.hub.remote_branches()
+        for ref in BLOCKING:
+            if ref in branches:
+                raise UsageError(
+                    f"the remote has a branch named {short_ref(ref)}, which blocks "
+                    f"percyd's own branches {short_ref(ref)}/...",
+                    hint="rename it",
+                )
+        chosen = base or self.effective.config.base
+        branch = base_branch(self.hub, self.clone, chosen)
+        if f"refs/heads/{branch}" not in branches:
+            raise UsageError(
+                f"base branch {branch} is not on the remote",
+                hint=f"push {branch} first",
+            )
+        project = self.effective.config.project or self._project()
+        self.store.apply(Init(self.store.stamp(), project))
+        return branch
+
+    def _project(self) -> str:
+        last = self.remote.url.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+        return last.removesuffix(".git") or self.clone.name
+
+    def refresh(self) -> State:
+        """Read the remote, and remember when: an old answer is shown with its age."""
+        state = self.store.refresh()
+        self.home.last_read.touch()
+        return state
+
+    def last_known(self) -> State | None:
+        """The state of the last good tip of this clone, without asking the remote."""
+        backend = GitBackend(self.hub)
+        tip = backend.adopted()
+        if tip is None:
+            return None
+        snapshot = reader.read(backend, tip)
+        read_s = self.home.last_read.stat().st_mtime
+        return State(tip, snapshot, datetime.fromtimestamp(read_s, UTC), 0)
+
+    def warnings(self) -> list[str]:
+        """What a person should know beside the state, each in one line."""
+        branch = self.intake.branch
+        local = discover.local_branches(self.clone).get(branch)
+        ref = f"refs/heads/{branch}"
+        remote = self.hub.fetch_refs([ref])[ref]
+        if local is None or remote is None or local == remote:
+            return []
+        ahead = discover.count_between(self.clone, remote, local)
+        if not ahead:
+            return []
+        commits = "1 commit" if ahead == 1 else f"{ahead} commits"
+        return [
+            f"local {branch} is {commits} ahead of the remote: work starts from the "
+            f"remote's {branch}, without them"
+        ]
+
+    def close(self) -> None:
+        """End the long-lived readers, if there are any."""
+        if "hub" in self.__dict__:
+            self.hub.close()
+
+
+def _config_files(clone: Clone) -> tuple[bytes | None, bytes | None]:
+    """The configuration's two files, as the working files have them."""
+    if clone.work_tree is None:
+        branch = discover.current_branch(clone)
+        tip = discover.local_branches(clone).get(branch or "")
+        if tip is None:
+            return None, None
+        return discover.read_file(clone.common_dir, tip, COMMITTED), None
+    return tuple(_read(clone.work_tree / name) for name in (COMMITTED, LOCAL))  # type: ignore[return-value]
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,30 @@
+"""One slot: a place for one running task."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from percyd.core.operations.base import Operation
+from percyd.core.records import Task
+from percyd.repo.worktrees import SlotClone
+from percyd.state.tickets import Applied
+from percyd.work.attempt import Attempt
+from percyd.work.workshop import Workshop
+
+
+class WorkSlot:
+    """One slot: its own clone of the hub, one worktree at a time."""
+
+    def __init__(self, workshop: Workshop, clone: SlotClone) -> None:
+        self._workshop = workshop
+        self._clone = clone
+
+    def run(
+        self,
+        task: Task,
+        settle: Callable[[Operation], Applied],
+        stop: threading.Event,
+    ) -> None:
+        """See `percyd.work.worker.Slot`."""
+        Attempt(self._workshop, self._clone, task, settle, stop).run()

@@ -1,0 +1,29 @@
+"""What every attempt of one worker shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from percyd.clock import Clock
+from percyd.home import Home
+from percyd.repo.hub import Hub
+from percyd.repo.values import Identity
+from percyd.runners.base import Runner
+from percyd.state.store import StateStore
+from percyd.work.supervise import Processes
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every attempt of one worker needs."""
+
+    store: StateStore
+    hub: Hub
+    home: Home
+    clock: Clock
+    processes: Processes
+    runners: Mapping[str, Runner]
+    environ: Mapping[str, str]
+    author: Identity | None
+    grace_s: float

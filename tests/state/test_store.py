@@ -1,0 +1,325 @@
+"""The store's contract on the in-memory twin: races, refusals, groups."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from percyd.core.ids import STATE_REF, agent_branch, plan_branch, rescue_ref
+from percyd.core.operations.agents import Init, Join
+from percyd.core.operations.claims import Claim, EndAttempt, Ending
+from percyd.core.operations.completion import Complete, Report
+from percyd.core.reasons import Reason
+from percyd.core.records import Verdict, Why
+from percyd.errors import (
+    IllegalTransition,
+    IntegrationMoved,
+    MergeConflictError,
+    NotInitialised,
+    PlanExists,
+    StaleClaim,
+    StateRefused,
+)
+from tests.support.state import Bench, agent, fence, plan, task
+
+
+def bench_with(*tasks: object, **fields: object) -> Bench:
+    bench = Bench()
+    bench.start()
+    base = bench.base(readme="hello")
+    bench.take_in(plan(base=base, **fields), *tasks)  # type: ignore[arg-type]
+    return bench
+
+
+def failed(code: Reason = Reason.RUNNER_FAILED, commit: str | None = None) -> Ending:
+    return Ending("failed", Why(code=code, message="exit 1"), commit)
+
+
+def test_nothing_but_init_starts_a_branch() -> None:
+    bench = Bench()
+    with pytest.raises(NotInitialised):
+        bench.store.apply(Join(bench.store.stamp(), agent()))
+    assert STATE_REF not in bench.remote.refs
+
+
+def test_a_second_init_is_already_so() -> None:
+    one = Bench()
+    two = Bench(one.remote, 2)
+    assert one.store.apply(Init(one.store.stamp(), "shop")).commit is not None
+    assert two.store.apply(Init(two.store.stamp(), "shop")).commit is None
+
+
+def test_a_plan_is_taken_in_with_its_branch_in_one_commit() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b", "a"))
+    tip = bench.remote.refs[STATE_REF]
+    assert bench.remote.commits[tip].message.startswith("take-in: p, 2 tasks\n")
+    assert bench.remote.refs[plan_branch("p")] == bench.plan("p").base_commit
+    assert [bench.task(t).status for t in ("p.a", "p.b")] == ["submitted", "blocked"]
+
+
+def test_the_same_document_again_is_already_so_and_another_is_refused() -> None:
+    bench = bench_with(task("p", "a"))
+    tip = bench.remote.refs[STATE_REF]
+    bench.take_in(plan(), task("p", "a"))
+    assert bench.remote.refs[STATE_REF] == tip
+    other = plan(source={"kind": "file", "blob": "other"})
+    with pytest.raises(PlanExists):
+        bench.take_in(other, task("p", "a"))
+
+
+def test_a_branch_that_no_plan_owns_blocks_its_plan() -> None:
+    bench = Bench()
+    bench.start()
+    bench.remote.refs[plan_branch("p")] = bench.base()
+    with pytest.raises(PlanExists, match="no plan owns"):
+        bench.take_in(plan(base=bench.base()), task("p", "a"))
+
+
+def test_a_claim_takes_ready_tasks_and_makes_the_plan_execute() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b"), task("p", "c", "a"))
+    claimed = bench.claim(3)
+    assert sorted(t.id for t in claimed) == ["p.a", "p.b"]
+    assert len({t.claim for t in claimed}) == 2
+    assert bench.task("p.a").attempt == 1
+    assert bench.task("p.a").assigned_to == bench.agent.id
+    assert bench.plan("p").status == "executing"
+
+
+def test_a_claim_needs_an_agent_that_has_joined() -> None:
+    bench = bench_with(task("p", "a"))
+    claim = Claim(bench.store.stamp(), "other-abcdef", ("t",))
+    with pytest.raises(IllegalTransition, match="has not joined"):
+        bench.store.apply(claim)
+
+
+def test_a_completion_moves_three_refs_and_releases_what_depends_on_it() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b", "a"))
+    (claimed,) = bench.claim()
+    working = bench.work(claimed)
+    assert working.base == bench.remote.refs[plan_branch("p")]
+    bench.complete(claimed)
+    done = bench.task("p.a")
+    assert done.status == "completed"
+    assert done.result is not None
+    branch = agent_branch(bench.agent.id, "p.a")
+    assert bench.remote.refs[branch] == done.result.commit
+    assert bench.remote.refs[plan_branch("p")] == done.result.integration_commit
+    assert bench.task("p.b").status == "submitted"
+
+
+def test_the_last_completion_closes_the_plan_in_the_same_push() -> None:
+    bench = bench_with(task("p", "a"))
+    (claimed,) = bench.claim()
+    bench.work(claimed)
+    before = bench.store.state.tip
+    bench.complete(claimed)
+    assert bench.plan("p").status == "done"
+    result = bench.plan("p").result
+    assert result is not None
+    assert result.commit == bench.remote.refs[plan_branch("p")]
+    links = bench.backend.history(before, bench.store.state.tip)
+    subjects = [bench.remote.commits[link.oid].message.split(":")[0] for link in links]
+    assert subjects == ["complete", "close"]
+
+
+def test_a_stale_claim_changes_nothing() -> None:
+    bench = bench_with(task("p", "a"))
+    (first,) = bench.claim()
+    bench.work(first)
+    bench.store.apply(EndAttempt(bench.store.stamp(), fence(first), failed()))
+    before = dict(bench.remote.refs)
+    with pytest.raises(StaleClaim):
+        bench.complete(first)
+    with pytest.raises(StaleClaim):
+        bench.store.apply(EndAttempt(bench.store.stamp(), fence(first), failed()))
+    assert bench.remote.refs == before
+
+
+def test_an_attempt_goes_back_until_none_is_left() -> None:
+    bench = bench_with(task("p", "a", max_attempts=2), task("p", "b", "a"))
+    for attempt in (1, 2):
+        tokens = (bench.store.token(),)
+        claim = Claim(
+            bench.store.stamp(), bench.agent.id, tokens, frozenset({("p.a", 1)})
+        )
+        decision = bench.store.apply(claim).decision
+        assert decision is not None
+        (claimed,) = decision.tasks
+        bench.work(claimed)
+        work = bench.result(claimed, a=f"try {attempt}")
+        bench.store.apply(
+            EndAttempt(bench.store.stamp(), fence(claimed), failed(commit=work))
+        )
+        assert bench.remote.refs[rescue_ref("p.a", attempt)] == work
+    ended = bench.task("p.a")
+    assert (ended.status, ended.retries) == ("failed", 2)
+    assert ended.reason is not None
+    assert ended.reason.code == "attempts_exhausted"
+    assert [a.rescue for a in ended.attempts] == [rescue_ref("p.a", n) for n in (1, 2)]
+    follower = bench.task("p.b")
+    assert follower.status == "cancelled"
+    assert follower.reason is not None
+    assert (follower.reason.code, "p.a" in follower.reason.message) == (
+        "dependency_failed",
+        True,
+    )
+    assert bench.plan("p").status == "failed"
+
+
+def test_a_requeued_task_that_nobody_has_seen_resting_is_left_alone() -> None:
+    bench = bench_with(task("p", "a"))
+    (claimed,) = bench.claim()
+    bench.store.apply(EndAttempt(bench.store.stamp(), fence(claimed), failed()))
+    assert bench.task("p.a").status == "submitted"
+    assert bench.claim() == []
+
+
+def test_a_final_reason_fails_at_once() -> None:
+    bench = bench_with(task("p", "a"))
+    (claimed,) = bench.claim()
+    end = failed(Reason.RUNNER_MISSING)
+    bench.store.apply(EndAttempt(bench.store.stamp(), fence(claimed), end))
+    reason = bench.task("p.a").reason
+    assert bench.task("p.a").status == "failed"
+    assert reason is not None
+    assert reason.code == "runner_missing"
+
+
+def test_a_conflict_with_the_tip_is_told_with_its_paths() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b"))
+    a, b = bench.claim(2)
+    for claimed in (a, b):
+        bench.work(claimed)
+    mine = bench.result(a, readme="mine")
+    theirs = bench.result(b, readme="theirs")
+    bench.complete(a, mine)
+    with pytest.raises(MergeConflictError) as caught:
+        bench.complete(b, theirs)
+    assert caught.value.paths == ("readme",)
+    assert bench.task(b.id).status == "working"
+
+
+def test_a_verdict_on_another_tree_does_not_land() -> None:
+    bench = bench_with(task("p", "a"))
+    (claimed,) = bench.claim()
+    bench.work(claimed)
+    commit = bench.result(claimed, a="x")
+    report = Report(None, Verdict(status="passed", tree="f" * 40))
+    with pytest.raises(IntegrationMoved):
+        bench.store.apply(Complete(bench.store.stamp(), fence(claimed), commit, report))
+    assert bench.task("p.a").status == "working"
+
+
+def test_two_completions_of_one_batch_are_merged_one_on_the_other() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b"))
+    a, b = bench.claim(2)
+    operations = []
+    for claimed in (a, b):
+        bench.work(claimed)
+    for claimed in (a, b):
+        commit = bench.result(claimed, **{claimed.id[2:]: "x"})
+        report = Report(None, Verdict(status="none"))
+        stamp = bench.store.stamp()
+        operations.append(Complete(stamp, fence(claimed), commit, report))
+    for ticket in bench.store.submit(operations):
+        ticket.result()
+    tip = bench.remote.refs[plan_branch("p")]
+    assert set(bench.remote.commits[tip].files) == {"readme", "a", "b"}
+    assert bench.plan("p").status == "done"
+
+
+def test_what_counts_on_a_refused_operation_is_dropped() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b"))
+    (claimed, _) = bench.claim(2)
+    stale = EndAttempt(
+        bench.store.stamp(), fence(claimed.model_copy(update={"claim": "x"})), failed()
+    )
+    after = EndAttempt(bench.store.stamp(), fence(claimed), failed())
+    first, second = bench.store.submit([stale, after])
+    for ticket in (first, second):
+        with pytest.raises(StaleClaim):
+            ticket.result()
+    assert bench.task(claimed.id).status == "assigned"
+
+
+def test_losing_the_ref_race_is_not_losing_the_task() -> None:
+    one = bench_with(task("p", "a"), task("p", "b"))
+    two = Bench(one.remote, 2)
+    two.join()  # one's tip is old now
+    (mine,) = one.claim()
+    (theirs,) = two.claim()
+    assert {mine.id, theirs.id} == {"p.a", "p.b"}
+
+
+def test_a_refusal_is_only_told_on_a_state_read_after_the_call() -> None:
+    one = bench_with(task("p", "a"))
+    two = Bench(one.remote, 2)
+    two.store.refresh()
+    (claimed,) = one.claim()
+    one.work(claimed)
+    # two's state still has the task submitted: the operation looks illegal there.
+    report = Report(None, Verdict(status="none"))
+    commit = one.result(claimed, a="x")
+    two.store.apply(Complete(two.store.stamp(), fence(claimed), commit, report))
+    assert two.task("p.a").status == "completed"
+
+
+def test_a_hundred_threads_each_get_their_own_answer() -> None:
+    bench = Bench()
+    bench.start()
+    errors: list[Exception] = []
+
+    def join(number: int) -> None:
+        try:
+            joining = agent(f"box-{number:06x}")
+            bench.store.apply(Join(bench.store.stamp(), joining))
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=join, args=(n,)) for n in range(1, 101)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(bench.store.state.snapshot.agents) == 101
+    history = bench.backend.history(None, bench.remote.refs[STATE_REF])
+    assert len(history) == 102
+
+
+@pytest.mark.parametrize("how", ["rewound", "deleted", "replaced", "merged"])
+def test_a_branch_that_does_not_simply_go_on_is_refused(how: str) -> None:
+    bench = bench_with(task("p", "a"))
+    good = bench.store.state.tip
+    first = bench.backend.history(None, good)[0].oid
+    files = bench.remote.commits[good].files
+    match how:
+        case "rewound":
+            bench.remote.refs[STATE_REF] = first
+        case "deleted":
+            del bench.remote.refs[STATE_REF]
+        case "replaced":
+            bench.remote.refs[STATE_REF] = bench.remote.commit([], files, "root")
+        case "merged":
+            side = bench.remote.commit([first], files, "side")
+            merge = bench.remote.commit([good, side], files, "merge")
+            bench.remote.refs[STATE_REF] = merge
+    before = dict(bench.remote.refs)
+    with pytest.raises(StateRefused):
+        bench.store.refresh()
+    with pytest.raises(StateRefused):
+        bench.claim()
+    assert bench.remote.refs == before
+
+
+def test_a_hand_made_file_halts_and_a_forward_commit_mends() -> None:
+    bench = bench_with(task("p", "a"))
+    good = bench.store.state.tip
+    files = bench.remote.commits[good].files
+    bad = bench.remote.commit([good], files.set("notes.txt", b"hi"), "by hand")
+    bench.remote.refs[STATE_REF] = bad
+    with pytest.raises(StateRefused, match="notes.txt"):
+        bench.store.refresh()
+    bench.remote.refs[STATE_REF] = bench.remote.commit([bad], files, "mended")
+    assert [t.id for t in bench.claim()] == ["p.a"]
