@@ -54,6 +54,7 @@ class Hub:
     ) -> None:
         self.path = path
         self.remote = remote
+        self.environ = environ
         self.git = Git(path, config=remote.config, environ=environ)
         self.reader = ObjectReader(self.git)
         self._scanner = TreeScanner(self.git, self.reader)

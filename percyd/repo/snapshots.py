@@ -9,7 +9,7 @@ from pathlib import Path
 
 from percyd.core.refs import Oid
 from percyd.errors import GitError, UnsupportedRepository
-from percyd.repo import objects
+from percyd.repo import folders, objects
 from percyd.repo.runner import Git
 from percyd.repo.values import Identity
 
@@ -35,6 +35,9 @@ def snapshot(
     Raises:
         UnsupportedRepository: there is another repository in the folder.
     """
+    if not folders.is_real_folder(work_tree):
+        # A link in its place would have somebody else's files committed.
+        raise GitError(f"the work tree {work_tree} is gone")
     with tempfile.TemporaryDirectory(prefix="percyd-index-") as name:
         index = Path(name) / "index"
         git.run("read-tree", parent, index=index, work_tree=work_tree)

@@ -1,0 +1,121 @@
+"""The files of a slot's clone, written anew so that git can believe them.
+
+The clone is percyd's own and its layout is fixed (files, no reftable), so its refs are
+written as ``packed-refs``: deleting one by one through git would follow whatever link
+a task has put in their place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from percyd.core.refs import Oid
+from percyd.errors import GitError
+from percyd.repo import folders
+from percyd.repo.runner import Git
+
+CLONE = "repo.git"
+#: The branch that HEAD of a bare clone names; there never is one.
+NO_BRANCH = "refs/heads/percyd-none"
+
+_OID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+_REF = re.compile(r"refs/heads/(?!.*(?://|\.\.|@\{|/\.))[^\x00-\x20\x7f~^:?*\[\\]+\Z")
+_KEPT = frozenset({"HEAD", "config", "packed-refs", "objects", "worktrees", "refs"})
+#: What makes git look for settings, objects or parents somewhere else.
+_MISLEADING = (
+    *("commondir", "config.worktree", "shallow", "info", "hooks"),
+    *("objects/info/alternates", "objects/info/http-alternates"),
+)
+#: What ``git init`` found out about the file system, and the kind of the object ids.
+_FROM_HUB = frozenset(
+    {
+        *("core.repositoryformatversion", "core.filemode", "core.symlinks"),
+        *("core.ignorecase", "core.precomposeunicode", "extensions.objectformat"),
+    }
+)
+
+
+def is_oid(text: str) -> bool:
+    """Whether ``text`` is a full object id."""
+    return bool(_OID.match(text))
+
+
+def is_ref(text: str) -> bool:
+    """Whether ``text`` is the full name of a branch that git could have made."""
+    last = text.rpartition("/")[2]
+    return bool(_REF.match(text)) and not last.endswith((".lock", "."))
+
+
+def is_sound(git_dir: Path) -> bool:
+    """Whether the clone's folders are its own, not links into another repository."""
+    objects = git_dir / "objects"
+    if not (folders.is_real_folder(git_dir) and folders.is_real_folder(objects)):
+        return False
+    if any(path.is_symlink() for path in objects.iterdir()):
+        return False
+    admins = git_dir / "worktrees"
+    if folders.is_real_folder(admins):
+        return not any(path.is_symlink() for path in admins.iterdir())
+    return not (admins.is_symlink() or admins.exists())
+
+
+def config_text(hub: Git) -> str:
+    """The configuration of a clone on the same file system as the hub."""
+    listing = hub.run("config", "--local", "--list", "-z").stdout.decode()
+    known = dict(line.partition("\n")[::2] for line in listing.split("\0") if line)
+    lines = ["[core]", "\tbare = true", "[gc]", "\tauto = 0"]
+    lines += ["[maintenance]", "\tauto = false"]
+    lines += ["[uploadpack]", "\tallowAnySHA1InWant = true"]
+    for key in sorted(_FROM_HUB & known.keys()):
+        section, _, name = key.partition(".")
+        lines += [f"[{section}]", f"\t{name} = {known[key]}"]
+    return "\n".join(lines) + "\n"
+
+
+def restore_settings(git_dir: Path, config: str) -> None:
+    """Write the settings anew and remove what makes git look elsewhere."""
+    folders.write(git_dir / "HEAD", f"ref: {NO_BRANCH}\n".encode())
+    folders.write(git_dir / "config", config.encode())
+    for name in _MISLEADING:
+        folders.remove(git_dir / name)
+
+
+def rewrite(git_dir: Path, refs: Mapping[str, Oid]) -> None:
+    """Leave nothing in the clone but its settings, objects, worktrees and ``refs``.
+
+    The refs are in place before the old ones go: a crash loses none.
+    """
+    rows = "".join(f"{refs[ref]} {ref}\n" for ref in sorted(refs))
+    header = "# pack-refs with: sorted\n"
+    folders.write(git_dir / "packed-refs", (header + rows).encode())
+    folders.remove(git_dir / "refs")
+    (git_dir / "refs" / "heads").mkdir(parents=True)
+    for path in git_dir.iterdir():
+        if path.name not in _KEPT:
+            folders.remove(path)
+
+
+def restore_admin(admin: Path, work_tree: Path, head: str) -> None:
+    """Write anew what git keeps about a worktree, without any operation in progress.
+
+    Args:
+        admin: Its folder in the clone.
+        work_tree: Where it is.
+        head: What HEAD shall be: an id, or ``ref: `` and a branch.
+    """
+    for path in admin.iterdir():
+        folders.remove(path)
+    folders.write(admin / "HEAD", f"{head}\n".encode())
+    folders.write(admin / "commondir", b"../..\n")
+    folders.write(admin / "gitdir", f"{work_tree / '.git'}\n".encode())
+    folders.write(admin / "locked", f"percy {work_tree.name}\n".encode())
+    folders.write(work_tree / ".git", f"gitdir: {admin}\n".encode())
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a real file in one step."""
+    if not folders.is_real_file(source):
+        raise GitError(f"{source.name} is not a file")
+    folders.write(target, source.read_bytes())

@@ -1,0 +1,294 @@
+"""One slot's own clone of the hub, and the worktrees in which its tasks run.
+
+A task can write to all of it: to its worktree, and to the clone's configuration, refs,
+index and administrative files. So everything that git would believe is written anew
+before git runs here, what a task could replace by a link is looked at before it is
+followed, and committed work leaves by being fetched into the hub.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from percyd.core.refs import Oid
+from percyd.errors import GitError
+from percyd.repo import folders, slotfiles
+from percyd.repo.hub import Hub
+from percyd.repo.runner import Git
+from percyd.repo.slotfiles import CLONE
+
+#: What the clone has from the hub: tells the next fetch what need not be sent.
+BASE_REF = "refs/percyd/base"
+_INTERNAL = ".percyd"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,150}\Z")
+_TRIES = 3
+_CHECKOUT_S = 1800
+
+
+class SlotClone:
+    """The private clone of one slot; one task at a time works in it."""
+
+    def __init__(self, root: Path, hub: Hub) -> None:
+        self.root = root.absolute()
+        self.hub = hub
+        self.git_dir = self.root / CLONE
+        self._git = Git(self.git_dir, environ=hub.environ)
+        self._config = slotfiles.config_text(hub.git)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, root: Path, hub: Hub) -> Self:
+        """The slot at ``root``; its clone is made if there is none that can be used."""
+        slot = cls(root, hub)
+        slot.root.mkdir(parents=True, exist_ok=True)
+        with slot._held():
+            if not slotfiles.is_sound(slot.git_dir):
+                slot._make()
+        return slot
+
+    def pristine(self) -> None:
+        """Undo what a task did to the clone: settings, hooks, refs, stash, grafts.
+
+        Refs that a worktree stands on are kept: its work may not be rescued yet.
+        """
+        with self._held():
+            self._pristine()
+
+    def checkout(self, name: str, branch: str, commit: Oid) -> Path:
+        """A new worktree at ``commit``, on the new branch ``branch`` (a full ref).
+
+        Raises:
+            GitError: it could not be made, or is not what it should be.
+        """
+        path = self.path(name)
+        short = branch.removeprefix("refs/heads/")
+        with self._held():
+            if folders.is_real_folder(path) or path.is_symlink():
+                raise GitError(f"the worktree {name} is there already")
+            self._discard(path)
+            self._prepare(commit)
+            self._add(path, ["--no-track", "-b", short], commit)
+            self._verify(path, branch, commit)
+        return path
+
+    def checkout_commit(self, path: Path, commit: Oid) -> None:
+        """Put an existing worktree on another commit, detached, and clean it."""
+        with self._held():
+            self._prepare(commit)
+            try:
+                self._force(path, commit, commit)
+            except (GitError, OSError):
+                self._discard(path)
+                self._pristine()
+                self._add(path, ["--detach"], commit)
+            self._verify(path, None, commit)
+
+    def switch_branch(self, path: Path, branch: str, commit: Oid) -> None:
+        """Put an existing worktree back on its branch, at ``commit``, and clean it."""
+        with self._held():
+            self._prepare(commit)
+            self._git.run("update-ref", branch, commit)
+            short = branch.removeprefix("refs/heads/")
+            try:
+                self._force(path, f"ref: {branch}", commit)
+            except (GitError, OSError):
+                self._discard(path)
+                self._pristine()
+                self._add(path, ["--no-track", "-B", short], commit)
+            self._verify(path, branch, commit)
+
+    def head(self, path: Path) -> tuple[str | None, Oid | None]:
+        """The branch (full ref) and the commit that a worktree's HEAD names.
+
+        Read from the administrative file itself: nothing in the worktree is asked.
+        """
+        text = folders.read_small(self._admin(path) / "HEAD") or ""
+        if slotfiles.is_oid(text):
+            return None, self._commit(text)
+        branch = text.removeprefix("ref: ")
+        if branch == text or not slotfiles.is_ref(branch):
+            return None, None
+        return branch, self._commit(branch)
+
+    def worktrees(self) -> list[Path]:
+        """Every worktree that there is, also what a dead process left half-made."""
+        admins = self.git_dir / "worktrees"
+        names = {p.name for p in self.root.iterdir()} - {CLONE, _INTERNAL}
+        if folders.is_real_folder(admins):
+            names |= {p.name for p in admins.iterdir()}
+        return [self.root / name for name in sorted(names)]
+
+    def remove(self, path: Path) -> None:
+        """Remove a worktree, its branch, and what git knows of it."""
+        with self._held():
+            self._discard(path)
+            self._pristine()
+
+    def sweep(self, keep: set[str]) -> None:
+        """Remove every worktree whose name is not in ``keep``."""
+        with self._held():
+            for path in self.worktrees():
+                if path.name not in keep:
+                    self._discard(path)
+            self._pristine()
+
+    def path(self, name: str) -> Path:
+        """Where the worktree ``name`` is."""
+        if not _NAME.match(name) or name == CLONE or name.endswith((".git", ".lock")):
+            raise GitError(f"{name!r} cannot be the name of a worktree")
+        return self.root / name
+
+    # The clone
+
+    def _make(self) -> None:
+        """Clone the hub, its object files hard-linked."""
+        made = self.root / _INTERNAL / CLONE
+        folders.remove(self.git_dir)
+        for attempt in range(1, _TRIES + 1):
+            folders.remove(made)
+            result = self._git.run(
+                *("clone", "--quiet", "--bare", "--local", "--template=", "--"),
+                *(str(self.hub.path.absolute()), str(made)),
+                deadline_s=_CHECKOUT_S,
+                check=False,
+            )
+            if result.ok:
+                break
+            # The hub may just have been repacked: files were gone before their turn.
+            if result.timed_out or attempt == _TRIES:
+                raise GitError(f"git clone: {result.problem}")
+        made.rename(self.git_dir)
+        self._pristine()
+
+    def _pristine(self) -> None:
+        if not slotfiles.is_sound(self.git_dir):
+            self._make()
+            return
+        slotfiles.restore_settings(self.git_dir, self._config)
+        kept = {}
+        base = self._commit(BASE_REF)
+        if base:
+            kept[BASE_REF] = base
+        for path in self.worktrees():
+            branch, commit = self.head(path)
+            if branch and commit:
+                kept[branch] = commit
+        slotfiles.rewrite(self.git_dir, kept)
+
+    def _prepare(self, commit: Oid) -> None:
+        """A clean clone that has ``commit``."""
+        self._pristine()
+        try:
+            self._fetch(commit)
+        except GitError:
+            if self.worktrees():
+                raise
+            # A task may have damaged the objects; nothing else is kept here.
+            self._make()
+            self._fetch(commit)
+
+    def _fetch(self, commit: Oid) -> None:
+        self._git.run(
+            *("-c", "protocol.version=2", "fetch", "--quiet", "--no-tags"),
+            *("--no-write-fetch-head", "--no-auto-maintenance", "--refmap="),
+            *("--no-recurse-submodules", "--", str(self.hub.path)),
+            f"+{commit}:{BASE_REF}",
+            deadline_s=_CHECKOUT_S,
+        )
+
+    def _commit(self, name: str) -> Oid | None:
+        found = self._git.ref(f"{name}^{{commit}}")
+        if found is None and slotfiles.is_sound(self.git_dir):
+            # A task can make its clone unreadable by settings; its work is still there.
+            slotfiles.restore_settings(self.git_dir, self._config)
+            found = self._git.ref(f"{name}^{{commit}}")
+        return found
+
+    # One worktree
+
+    def _admin(self, path: Path) -> Path:
+        return self.git_dir / "worktrees" / path.name
+
+    def _index(self, path: Path) -> Path:
+        """Percyd's own index: git must not believe the one that a task could edit."""
+        return self.root / _INTERNAL / f"{path.name}.index"
+
+    def _add(self, path: Path, how: list[str], commit: Oid) -> None:
+        """Make a worktree; again if git lost one of its known races."""
+        for attempt in range(1, _TRIES + 1):
+            result = self._git.run(
+                *("worktree", "add", "--quiet", "--lock"),
+                *("--reason", f"percy {path.name}", *how, str(path), commit),
+                deadline_s=_CHECKOUT_S,
+                check=False,
+            )
+            if result.ok:
+                slotfiles.copy(self._admin(path) / "index", self._index(path))
+                return
+            self._discard(path)
+            self._pristine()
+            if result.timed_out or attempt == _TRIES:
+                raise GitError(f"git worktree add: {result.problem}")
+
+    def _force(self, path: Path, head: str, commit: Oid) -> None:
+        """Make an existing worktree equal to ``commit``, whatever was done to it."""
+        admin, index = self._admin(path), self._index(path)
+        if not (folders.is_real_folder(path) and folders.is_real_folder(admin)):
+            raise GitError(f"the worktree {path.name} is damaged")
+        slotfiles.restore_admin(admin, path, head)
+        git = Git(admin, environ=self.hub.environ)
+        folders.remove(index.with_name(index.name + ".lock"))
+        git.run(
+            *("read-tree", "--reset", "-u", commit),
+            index=index,
+            work_tree=path,
+            deadline_s=_CHECKOUT_S,
+        )
+        git.run(
+            *("clean", "-ffdxq"), index=index, work_tree=path, deadline_s=_CHECKOUT_S
+        )
+        slotfiles.copy(index, admin / "index")
+
+    def _verify(self, path: Path, branch: str | None, commit: Oid) -> None:
+        """Check that the worktree is where it should be, and what it should be."""
+        admin = self._admin(path)
+        link = folders.read_small(path / ".git")
+        if link != f"gitdir: {admin}":
+            raise GitError(f"the worktree {path.name} belongs to another clone: {link}")
+        if self.head(path) != (branch, commit):
+            raise GitError(f"the worktree {path.name} is not at {branch or commit}")
+        status = Git(admin, environ=self.hub.environ).run(
+            *("status", "--porcelain", "-z", "--untracked-files=normal"),
+            index=self._index(path),
+            work_tree=path,
+            deadline_s=_CHECKOUT_S,
+        )
+        if status.stdout:
+            first = status.stdout.split(b"\0")[0].decode("utf-8", "replace")
+            raise GitError(
+                f"the worktree {path.name} is not clean after its checkout: {first}",
+                hint="line endings may differ: git add --renormalize, and commit",
+            )
+
+    def _discard(self, path: Path) -> None:
+        """Remove a worktree's folder and what git knows of it."""
+        folders.remove(path)
+        if slotfiles.is_sound(self.git_dir):
+            folders.remove(self._admin(path))
+        folders.remove(self._index(path))
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """One at a time: threads of this process, and other processes."""
+        folder = self.root / _INTERNAL
+        with self._lock:
+            folder.mkdir(exist_ok=True)
+            with (folder / "lock").open("ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
