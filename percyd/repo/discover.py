@@ -140,6 +140,14 @@ def contains(clone: Clone, commit: Oid, other: Oid) -> bool:
     return objects.is_ancestor(git, other, commit)
 
 
+def count_between(clone: Clone, old: Oid, new: Oid) -> int:
+    """How many commits ``new`` has that ``old`` has not; zero if ``old`` is not here."""
+    git = Git(clone.common_dir)
+    if git.ref(f"{old}^{{commit}}") is None:
+        return 0
+    return int(git.run("rev-list", "--count", f"{old}..{new}", "--").text)
+
+
 def read_files(git_dir: Path, commit: Oid, folder: str) -> list[CommittedFile]:
     """The regular files that lie directly in ``folder`` of a commit's tree."""
     git = Git(git_dir)

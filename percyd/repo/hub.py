@@ -8,57 +8,49 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
-from percyd.errors import GitError, RemoteUnreachable, StateRefused
-from percyd.repo import birth, merging, outcomes, snapshots
+from percyd.core.refs import MergeConflict, Merged, Oid
+from percyd.errors import GitError
+from percyd.repo import birth, merging, snapshots
 from percyd.repo.facts import TreeFacts, TreeScanner
-from percyd.repo.reader import ObjectReader
-from percyd.repo.runner import Git, GitResult, mask
-from percyd.repo.values import Identity, PushReport, Remote
+from percyd.repo.values import Identity, Remote
+from percyd.repo.wire import FETCH, Wire
+from percyd.repo.wire import STATE_REF as STATE_REF
+from percyd.repo.wire import seen_ref as seen_ref
 
-STATE_REF = "refs/heads/percy/state"
-SEEN = "refs/percyd/seen/"
 ADOPTED_REF = "refs/percyd/adopted"
 PINS = "refs/percyd/pin/"
 INGESTED = "refs/percyd/ingest/"
 
-#: The star makes an absent branch a pruned one instead of an error to be understood.
-_STATE_SPEC = f"+{STATE_REF}*:{SEEN}state*"
-_FETCH = (
-    *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
-    *("--no-auto-maintenance", "--no-recurse-submodules", "--refmap="),
-)
-#: Where the repository itself is the remote, its hooks and its gc are none of a push's
-#: business, and an acknowledged push must survive a power cut (git syncs nothing).
-_LOCAL_RECEIVE = (
-    "git -c core.hooksPath=/dev/null -c receive.autogc=false"
-    " -c core.fsync=committed receive-pack"
-)
-_TRIES = 3
-_OWN_REFS = ("refs/heads/percy", "refs/heads/agent/", "refs/percy/")
 #: How many ingested tips one process keeps; older ones are published or pinned by then.
 _INGEST_RING = 256
+#: Objects from a workspace are checked, for names such as ``.GIT`` in a tree; harmless
+#: flaws that old histories are full of are let through.
+_SANE_OBJECTS = (
+    *("-c", "fetch.fsckObjects=true"),
+    *("-c", "fetch.fsck.missingSpaceBeforeDate=ignore"),
+    *("-c", "fetch.fsck.missingSpaceBeforeEmail=ignore"),
+    *("-c", "fetch.fsck.zeroPaddedDate=ignore"),
+    *("-c", "fetch.fsck.zeroPaddedFilemode=ignore"),
+    *("-c", "fetch.fsck.badTimezone=ignore"),
+    *("-c", "fetch.fsck.badDateOverflow=ignore"),
+    *("-c", "fetch.fsck.missingEmail=ignore"),
+    *("-c", "fetch.fsck.missingNameBeforeEmail=ignore"),
+)
 
 
-class Hub:
+class Hub(Wire):
     """percyd's own private bare repository and the remote behind it."""
 
     def __init__(
         self, path: Path, remote: Remote, environ: Mapping[str, str] | None = None
     ) -> None:
-        self.path = path
-        self.remote = remote
-        self.environ = environ
-        self.git = Git(path, config=remote.config, environ=environ)
-        self.reader = ObjectReader(self.git)
+        super().__init__(path, remote, environ)
         self._scanner = TreeScanner(self.git, self.reader)
-        self._fetching = threading.Lock()
         self._ingests = itertools.count()
 
     @classmethod
@@ -78,97 +70,6 @@ class Hub:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # Reading the remote
-
-    def fetch_state(self) -> Oid | None:
-        """The remote's tip of the state branch, its objects here; None if absent.
-
-        Raises:
-            RemoteUnreachable: nobody answered.
-            StateRefused: the remote answered, but the branch cannot be read.
-        """
-        with self._fetching:
-            for _ in range(_TRIES):
-                strict = ("-c", "fetch.fsckObjects=true")
-                result = self._network(*strict, *_FETCH, "--prune", spec=[_STATE_SPEC])
-                if result.ok:
-                    return self.git.ref(f"{SEEN}state")
-                # Who does not answer now either cannot be reached. Who does may have
-                # been interrupted, or another process moved our copy meanwhile.
-                tip = self._list(STATE_REF, failed=result).get(STATE_REF)
-                if tip is not None and not tip.strip("0"):
-                    break
-            raise StateRefused(
-                f"percy/state cannot be read from the remote: {result.problem}",
-                hint="nothing was changed; run 'percyd doctor'",
-            )
-
-    def fetch_refs(self, refs: Sequence[str]) -> dict[str, Oid | None]:
-        """The remote's tips of exactly these full refs, their objects here."""
-        wanted = list(dict.fromkeys(refs))
-        present = wanted
-        with self._fetching:
-            for _ in range(_TRIES):
-                result = self._fetch_exactly(present)
-                if result is None or result.ok:
-                    return self._seen(wanted, present)
-                # One absent ref fails the whole fetch: ask which ones there are.
-                listed = self._list(*wanted, failed=result)
-                present = [ref for ref in wanted if ref in listed]
-                _refuse_damaged(listed)
-        raise GitError(f"git fetch: {result.problem}" if result else "git fetch")
-
-    def ls_remote(self, *patterns: str) -> dict[str, Oid]:
-        """The remote's refs that match, by full name."""
-        refs = self._list(*patterns)
-        _refuse_damaged(refs)
-        return {ref: oid for ref, oid in refs.items() if oid.strip("0")}
-
-    def remote_head(self) -> str | None:
-        """The branch (full ref) that the remote's HEAD names, if it exists."""
-        result = self._network("ls-remote", "--symref", spec=["HEAD"])
-        self._require_answer(result)
-        target, tip = None, None
-        for line in result.text.splitlines():
-            value, _, name = line.partition("\t")
-            if name == "HEAD" and value.startswith("ref: "):
-                target = value.removeprefix("ref: ")
-            elif name == "HEAD":
-                tip = value
-        return target if tip and tip.strip("0") else None
-
-    def remote_branches(self) -> list[str]:
-        """The remote's branches, as full refs, sorted."""
-        return sorted(
-            ref
-            for ref in self.ls_remote("refs/heads/*")
-            if ref.startswith("refs/heads/")
-        )
-
-    # Writing to the remote
-
-    def push(self, moves: Sequence[RefMove], deadline_s: float = 60) -> PushReport:
-        """Move all refs in one atomic push, each with its own lease.
-
-        A move whose ``expected`` is its ``new`` is only compared with what the remote
-        advertises: git leaves it out of the transaction.
-        """
-        refs = [move.ref for move in moves]
-        if len(set(refs)) != len(refs):
-            # git answers with exit 128 and no line for any ref.
-            raise ValueError(f"a ref is moved twice in one push: {refs}")
-        options = ["--porcelain", "--atomic", "--no-verify", "--recurse-submodules=no"]
-        if self.remote.is_local:
-            options.append(f"--receive-pack={_LOCAL_RECEIVE}")
-        options += [f"--force-with-lease={m.ref}:{m.expected or ''}" for m in moves]
-        specs = [f"{move.new or ''}:{move.ref}" for move in moves]
-        result = self._network("push", *options, spec=specs, deadline_s=deadline_s)
-        return outcomes.parse_push(
-            moves, result.stdout, result.stderr, result.timed_out
-        )
-
-    # Work in the hub
 
     def adopted(self) -> Oid | None:
         """The last good tip of the state that was built on, over restarts."""
@@ -196,7 +97,7 @@ class Hub:
         number = next(self._ingests) % _INGEST_RING
         ref = f"{INGESTED}{os.getpid()}-{number}"
         self.git.run(
-            *(*merging.SANE_OBJECTS, "-c", "protocol.version=2", *_FETCH, "--"),
+            *(*_SANE_OBJECTS, "-c", "protocol.version=2", *FETCH, "--"),
             *(str(path.absolute()), f"+{ref_or_oid}:{ref}"),
             deadline_s=300,
         )
@@ -218,6 +119,10 @@ class Hub:
         """The tree of a commit."""
         return self._scanner.tree_of(commit)
 
+    def blob_id(self, content: bytes) -> Oid:
+        """The id that git gives to a file of this content; nothing is stored."""
+        return self.git.run("hash-object", "--stdin", stdin=content).text
+
     def facts(self, commit: Oid) -> TreeFacts:
         """What in a commit's tree percyd has to know before it works with it."""
         return self._scanner.facts(commit)
@@ -237,71 +142,3 @@ class Hub:
         """Pack objects and refs; what nothing refers to is kept (a push may need it)."""
         self.git.run("repack", "-a", "-d", "-k", "-q", deadline_s=1800)
         self.git.run("pack-refs", "--all")
-
-    # Network calls
-
-    def _network(
-        self, *args: str, spec: Sequence[str] = (), deadline_s: float = 60
-    ) -> GitResult:
-        return self.git.run(
-            *(*args, "--", self.remote.url, *spec),
-            deadline_s=deadline_s,
-            check=False,
-            network=True,
-        )
-
-    def _list(self, *patterns: str, failed: GitResult | None = None) -> dict[str, Oid]:
-        """The remote's refs as it advertises them, damaged ones too.
-
-        Args:
-            *patterns: Full refs, or patterns.
-            failed: The call that made us ask; its words are better than ours.
-        """
-        if failed is not None and failed.timed_out:
-            self._require_answer(failed)
-        result = self._network("ls-remote", "--refs", spec=patterns)
-        self._require_answer(result, failed)
-        rows = (line.partition("\t") for line in result.text.splitlines())
-        return {ref: oid for oid, _, ref in rows}
-
-    def _require_answer(
-        self, result: GitResult, first: GitResult | None = None
-    ) -> None:
-        if not result.ok:
-            url = mask(self.remote.url)
-            raise RemoteUnreachable(
-                f"the remote {url} cannot be reached: {(first or result).problem}",
-                hint="check the network, the URL and your access: git ls-remote",
-            )
-
-    def _fetch_exactly(self, refs: Sequence[str]) -> GitResult | None:
-        if not refs:
-            return None
-        specs = [f"+{ref}:{seen_ref(ref)}" for ref in refs]
-        return self._network(*_FETCH, spec=specs, deadline_s=600)
-
-    def _seen(
-        self, wanted: Sequence[str], present: Sequence[str]
-    ) -> dict[str, Oid | None]:
-        here = set(present)
-        tips = {
-            ref: self.reader.resolve(seen_ref(ref)) if ref in here else None
-            for ref in wanted
-        }
-        gone = [seen_ref(ref) for ref in wanted if ref not in here]
-        if gone:
-            orders = "".join(f"delete {ref}\n" for ref in gone)
-            self.git.run("update-ref", "--stdin", stdin=orders.encode())
-        return tips
-
-
-def seen_ref(ref: str) -> str:
-    """Where the hub keeps its copy of a ref of the remote."""
-    return SEEN + ref.removeprefix("refs/")
-
-
-def _refuse_damaged(refs: Mapping[str, Oid]) -> None:
-    """An all-zero id is a ref file that a crash has emptied, not an absent ref."""
-    for ref, oid in refs.items():
-        if not oid.strip("0") and ref.startswith(_OWN_REFS):
-            raise StateRefused(f"{ref} on the remote is damaged: it names no object")

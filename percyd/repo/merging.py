@@ -17,20 +17,6 @@ from percyd.repo.runner import Git, GitResult
 _OID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _MESSAGES_LIMIT = 10_000
 
-#: Objects from a workspace are checked, for names such as ``.GIT`` in a tree; harmless
-#: flaws that old histories are full of are let through.
-SANE_OBJECTS = (
-    *("-c", "fetch.fsckObjects=true"),
-    *("-c", "fetch.fsck.missingSpaceBeforeDate=ignore"),
-    *("-c", "fetch.fsck.missingSpaceBeforeEmail=ignore"),
-    *("-c", "fetch.fsck.zeroPaddedDate=ignore"),
-    *("-c", "fetch.fsck.zeroPaddedFilemode=ignore"),
-    *("-c", "fetch.fsck.badTimezone=ignore"),
-    *("-c", "fetch.fsck.badDateOverflow=ignore"),
-    *("-c", "fetch.fsck.missingEmail=ignore"),
-    *("-c", "fetch.fsck.missingNameBeforeEmail=ignore"),
-)
-
 
 def merge(
     git: Git,

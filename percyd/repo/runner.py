@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,12 +12,10 @@ from pathlib import Path
 
 from percyd.errors import GitError
 from percyd.repo import environ as env
+from percyd.repo.processes import communicate
 
 #: Oldest git that percyd works with: ``merge-tree --write-tree`` and security fixes.
 OLDEST_GIT = (2, 39, 5)
-#: How long git may take to remove its lock files after SIGTERM.
-_TERM_GRACE_S = 2.0
-_KILL_GRACE_S = 2.0
 _MESSAGE_LIMIT = 300
 
 _URL_USER = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]+@")
@@ -100,7 +96,7 @@ class Git:
             extra_env: More environment variables.
         """
         process = self._spawn(args, network, work_tree, index, extra_env, stdin)
-        stdout, stderr, in_time = _communicate(process, stdin, deadline_s)
+        stdout, stderr, in_time = communicate(process, stdin, deadline_s)
         code = process.returncode if in_time else None
         result = GitResult(args, code, stdout, stderr)
         if check and not result.ok:
@@ -193,7 +189,7 @@ class Git:
                 environ = env.build(self._environ, network=True, config=self._config)
                 null = subprocess.DEVNULL
                 process = self._popen(argv, environ, "/", stdin=null, stderr=null)
-                found, _, _ = _communicate(process, None, 10)
+                found, _, _ = communicate(process, None, 10)
                 self._ssh = (None if found.strip() else env.SSH_COMMAND,)
             return self._ssh[0]
 
@@ -244,47 +240,3 @@ def last_words(stderr: bytes) -> str:
 
 def _subcommand(args: tuple[str, ...]) -> str:
     return next((arg for arg in args if not arg.startswith("-")), "")
-
-
-def _communicate(
-    process: subprocess.Popen[bytes], stdin: bytes | None, deadline_s: float
-) -> tuple[bytes, bytes, bool]:
-    """Feed and drain ``process``; end its group at the deadline.
-
-    Returns:
-        Its output, its errors, and whether it ended by itself.
-    """
-    try:
-        stdout, stderr = process.communicate(stdin, timeout=deadline_s)
-    except subprocess.TimeoutExpired:
-        return (*_end(process), False)
-    except BaseException:
-        _end(process)
-        raise
-    return stdout or b"", stderr or b"", True
-
-
-def _end(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """End a process group: first politely, so that git removes its lock files."""
-    for number, grace_s in (
-        (signal.SIGTERM, _TERM_GRACE_S),
-        (signal.SIGKILL, _KILL_GRACE_S),
-    ):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        try:
-            stdout, stderr = process.communicate(timeout=grace_s)
-        except subprocess.TimeoutExpired:
-            continue
-        if number == signal.SIGTERM:
-            # git itself is gone; what it started may still ignore SIGTERM.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        return stdout or b"", stderr or b""
-    # A process that left the group still holds the pipes: let go of them.
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    process.wait()
-    return b"", b""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from percyd.core.refs import Oid, RefMove
+from percyd.repo.discover import discover, resolve_remote
 from percyd.repo.hub import Hub
 from percyd.repo.objects import write_commits
 from percyd.repo.values import NewCommit, PushOutcome
@@ -144,7 +145,8 @@ def test_a_declining_update_hook_refuses_one_ref_and_spares_the_other(
 
 def test_a_branch_that_somebody_has_checked_out_is_busy(tmp_path: Path) -> None:
     repo = make_repo(tmp_path / "work")
-    hub = open_hub(tmp_path / "hub.git", repo, is_local=True)
+    remote = resolve_remote(discover(repo), None)
+    hub = Hub.open(tmp_path / "hub.git", remote)
     main = "refs/heads/main"
     before = hub.fetch_refs([main])[main]
     assert before is not None
@@ -154,6 +156,7 @@ def test_a_branch_that_somebody_has_checked_out_is_busy(tmp_path: Path) -> None:
 
     assert report.refs[main].outcome == PushOutcome.BUSY
     assert refs(repo)[main] == before
+    hub.close()
 
 
 def test_the_hooks_of_the_repository_itself_do_not_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,9 +110,14 @@ def write_hook(repo: Path, name: str, script: str) -> Path:
     return hook
 
 
-def has_ended(pid: int) -> bool:
-    """Whether a process is gone, or a zombie that nobody has collected."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+def has_ended(pid: int, within_s: float = 5) -> bool:
+    """Whether a process ends: is gone, or a zombie that nobody has collected."""
+    pause = threading.Event()
+    for _ in range(int(within_s / 0.01)):
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        pause.wait(0.01)
+    return False
