@@ -10,7 +10,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from percyd.repo.remotes import resolve_remote as resolve_remote
 from percyd.repo.runner import Git
 from percyd.repo.settings import get as get_setting
 from percyd.repo.settings import values as setting_values
+from percyd.repo.values import Clone as Clone
 from percyd.repo.values import Identity
 
 #: So much of a file is read, and one byte more, by which a larger one is known.
@@ -42,18 +42,6 @@ _REPOSITORY_VARIABLES = (
     ),
 )
 _environment = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Clone:
-    """The user's repository."""
-
-    #: The folder with objects and refs: ``.git``, or the bare repository itself.
-    common_dir: Path
-    #: The main work tree; None if there is none.
-    work_tree: Path | None
-    bare: bool
-    name: str
 
 
 class CommittedFile(NamedTuple):

@@ -7,16 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from percyd.errors import UsageError
 from percyd.repo.environ import is_transport_key
 from percyd.repo.runner import Git, mask
 from percyd.repo.settings import Setting, read_all
-from percyd.repo.values import Remote
-
-if TYPE_CHECKING:
-    from percyd.repo.discover import Clone
+from percyd.repo.values import Clone, Remote
 
 DEFAULT_REMOTE = "origin"
 _SCHEMES = frozenset({"https", "http", "ssh", "git", "file"})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 
 from percyd.core.refs import MergeConflict as MergeConflict
 from percyd.core.refs import Merged as Merged
@@ -87,3 +88,15 @@ class Remote:
     url: str
     is_local: bool = False
     config: tuple[tuple[str, str], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """The user's repository."""
+
+    #: The folder with objects and refs: ``.git``, or the bare repository itself.
+    common_dir: Path
+    #: The main work tree; None if there is none.
+    work_tree: Path | None
+    bare: bool
+    name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,11 @@ STATE_REF = "refs/heads/percy/state"
 SEEN = "refs/percyd/seen/"
 
 #: The star makes an absent branch a pruned one instead of an error to be understood.
-_STATE_SPEC = f"+{STATE_REF}*:{SEEN}state*"
+_SEEN_STATE = f"{SEEN}state"
+_STATE_SPEC = f"+{STATE_REF}*:{_SEEN_STATE}*"
+#: What a fetch may take: of everything there is, and of what is new.
+_WHOLE_S = 600
+_NEWS_S = 60
 FETCH = (
     *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
     *("--no-auto-maintenance", "--no-recurse-submodules", "--refmap="),
@@ -53,11 +58,16 @@ class Wire:
             StateRefused: the remote answered, but the branch cannot be read.
         """
         with self._fetching:
+            first = self.reader.resolve(_SEEN_STATE) is None
             for _ in range(_TRIES):
-                strict = ("-c", "fetch.fsckObjects=true")
-                result = self._network(*strict, *FETCH, "--prune", spec=[_STATE_SPEC])
+                result = self._network(
+                    *("-c", "fetch.fsckObjects=true", *FETCH, "--prune"),
+                    spec=[_STATE_SPEC],
+                    deadline_s=_WHOLE_S if first else _NEWS_S,
+                )
                 if result.ok:
-                    return self.git.ref(f"{SEEN}state")
+                    return self.reader.resolve(_SEEN_STATE)
+                self._require_own_disk()
                 # Who does not answer now either cannot be reached. Who does may have
                 # been interrupted, or another process moved our copy meanwhile.
                 tip = self._list(STATE_REF, failed=result).get(STATE_REF)
@@ -165,11 +175,21 @@ class Wire:
                 hint="check the network, the URL and your access: git ls-remote",
             )
 
+    def _require_own_disk(self) -> None:
+        """A full disk here must not be taken for a damaged branch there."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path / "objects") as file:
+                file.write(bytes(65536))
+        except OSError as error:
+            raise GitError(
+                f"{self.path} cannot be written: {error.strerror}"
+            ) from error
+
     def _fetch_exactly(self, refs: Sequence[str]) -> GitResult | None:
         if not refs:
             return None
         specs = [f"+{ref}:{seen_ref(ref)}" for ref in refs]
-        return self._network(*FETCH, spec=specs, deadline_s=600)
+        return self._network(*FETCH, spec=specs, deadline_s=_WHOLE_S)
 
     def _make_room(self, refs: Sequence[str]) -> None:
         """Forget our copies of refs that are folders of ``refs`` now, or the reverse."""

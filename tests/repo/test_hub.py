@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+import resource
 import threading
 from pathlib import Path
 
@@ -578,3 +580,24 @@ def test_a_plain_tree_has_no_facts(hub: Hub, remote: Path) -> None:
 def test_the_tree_of_what_is_no_commit_is_an_error(hub: Hub) -> None:
     with pytest.raises(GitError):
         hub.tree_of(NOWHERE)
+
+
+def test_a_disk_of_ours_that_cannot_be_written_is_not_the_remotes_fault(
+    hub: Hub, remote: Path
+) -> None:
+    blob = git(remote, "hash-object", "-w", "--stdin", stdin=random_text(200_000))
+    tree = git(remote, "mktree", stdin=f"100644 blob {blob}\tf\n")
+    git(remote, "update-ref", STATE_REF, git(remote, "commit-tree", "-m", "m", tree))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(GitError, match="cannot be written"):
+            hub.fetch_state()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def random_text(size: int) -> str:
+    """Text that does not compress."""
+    return random.Random(1).randbytes(size // 2).hex()
