@@ -18,7 +18,7 @@ from percyd.errors import PercydError, RemoteUnreachable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from percyd.daemon import Percyd
+    from percyd.session import Percyd
     from percyd.state.follower import State
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,7 +37,7 @@ class Options:
         self, flags: Mapping[str, object] | None = None, *, in_workspace: bool = False
     ) -> Percyd:
         """Percyd in the clone that the command is about."""
-        from percyd.daemon import Percyd
+        from percyd.session import Percyd
 
         return Percyd.open(
             self.directory or Path.cwd(), os.environ, flags, in_workspace=in_workspace

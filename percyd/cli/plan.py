@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -30,7 +31,7 @@ def read_document(name: str) -> bytes:
     """The bytes of a file, or of standard input for ``-``; no more than are allowed."""
     try:
         if name == "-":
-            return click.get_binary_stream("stdin").read(_READ_BYTES)
+            return sys.stdin.buffer.read(_READ_BYTES)
         with Path(name).open("rb") as file:
             return file.read(_READ_BYTES)
     except OSError as error:
@@ -113,7 +114,7 @@ def list_(options: Options) -> None:
     finally:
         percyd.close()
     found = cluster_status(state.tip, state.read_at, state.snapshot)
-    options.show({"plans": found["plans"]}, lambda c: render_plan_list(c, found))
+    options.show({"plans": found["plans"]}, lambda c: render_plan_list(c, found["plans"]))
     finish_read(state, old)
 
 

@@ -77,7 +77,7 @@ def log(options: Options, what: str | None, follow: bool, limit: int | None) -> 
                 if options.json and follow:
                     print_json(event.as_json())
                 elif not options.json:
-                    render_event(out, event)
+                    render_event(out, event.as_json())
             if options.json and not follow:
                 print_json({"events": [event.as_json() for event in found[::-1]]})
             if not follow:

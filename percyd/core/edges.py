@@ -112,7 +112,7 @@ TASK_EDGES: Edges = _edges(
         "blocked submitted",
         {Op.TAKE_IN, Op.PLAN_TASKS, Op.RECONCILE, Op.LAND, Op.COMPLETE},
     ),
-    (_T.BLOCKED, _T.SUBMITTED, {Op.RESOLVE, Op.RECONCILE}),
+    (_T.BLOCKED, _T.SUBMITTED, {Op.RESOLVE}),
     (_T.SUBMITTED, _T.BLOCKED, {Op.RECONCILE}),
     ("blocked submitted", _T.CANCELLED, {Op.CANCEL, Op.RESOLVE, Op.RECONCILE}),
     (_T.BLOCKED, _T.BLOCKED, {Op.RECONCILE}),

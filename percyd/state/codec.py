@@ -112,7 +112,7 @@ def decode_marker(content: bytes) -> FormatMarker:
 
 def _record(model: type[R], path: str, content: bytes) -> R:
     try:
-        return model.model_validate_json(content)
+        return model.model_validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])

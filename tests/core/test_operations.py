@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from percyd.core.operations.agents import Depart
+from percyd.core.operations.base import Answer, Decision
 from percyd.core.operations.claims import EndAttempt, Ending
 from percyd.core.operations.completion import Complete, CompleteReview, Report
 from percyd.core.operations.plans import Close, Resolve, Retry
@@ -15,7 +18,7 @@ from percyd.errors import IllegalTransition, IntegrationMoved, UnknownIdError
 from tests.support.state import Bench, fence, plan, task
 
 
-def bench_with(*tasks: Task, **fields: object) -> Bench:
+def bench_with(*tasks: Task, **fields: Any) -> Bench:
     bench = Bench()
     bench.start()
     bench.take_in(plan(base=bench.base(readme="x"), **fields), *tasks)
@@ -128,8 +131,9 @@ def test_the_end_of_a_claim_gives_up_its_landing_turn() -> None:
     assert [landing_after(held, d) for d in (ended, other)] == [None, turn]
 
 
-def landing_after(view: Snapshot, decision: object) -> Landing | None:
-    after = view.put(*decision.puts)  # type: ignore[attr-defined]
+def landing_after(view: Snapshot, decision: Answer) -> Landing | None:
+    assert isinstance(decision, Decision)
+    after = view.put(*decision.puts)
     return after.plans["p"].record.landing
 
 

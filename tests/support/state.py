@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 from immutables import Map
 
@@ -17,7 +18,12 @@ from percyd.core.operations.claims import Claim, Work
 from percyd.core.operations.completion import Complete, Report
 from percyd.core.operations.plans import TakeIn
 from percyd.core.records import Agent, Limits, Plan, Source, Task, Verdict
-from percyd.state.memory import MemoryBackend, MemoryRemote
+from percyd.repo.hub import Hub
+from percyd.repo.runner import Git
+from percyd.repo.values import Remote
+from percyd.state.backend import Backend
+from percyd.state.git import GitBackend
+from percyd.state.memory import MemoryBackend, MemoryCommit, MemoryRemote
 from percyd.state.store import StateStore
 
 
@@ -95,20 +101,128 @@ def task(plan_id: str, short: str, *after: str, **fields: object) -> Task:
     return Task.model_validate(values | fields)
 
 
+class GitRemote:
+    """A bare repository that looks to a test like a `MemoryRemote`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.git = Git(folder / "remote.git")
+        self.git.run("init", "--quiet", "--bare", "--initial-branch=main")
+        self.refs = _GitRefs(self.git)
+        self.commits = _GitCommits(self.git)
+        self._hubs: list[Hub] = []
+
+    def hub(self, number: int) -> Hub:
+        """A clone of this remote."""
+        path = self.folder / f"hub-{number}.git"
+        self._hubs.append(Hub.open(path, Remote(str(self.git.git_dir))))
+        return self._hubs[-1]
+
+    def close(self) -> None:
+        """End what the hubs have started."""
+        for hub in self._hubs:
+            hub.close()
+
+    def commit(
+        self, parents: Sequence[str], files: Mapping[str, bytes], message: str
+    ) -> str:
+        """Store a commit and answer its id."""
+        lines = []
+        for path, content in sorted(files.items()):
+            blob = self.git.run("hash-object", "-w", "--stdin", stdin=content).text
+            lines.append(f"100644 {blob}\t{path}")
+        tree = self._tree(lines)
+        links = [part for parent in parents for part in ("-p", parent)]
+        who = {
+            f"GIT_{role}_{what}": "test"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        done = self.git.run(
+            "commit-tree", *links, tree, stdin=message.encode(), extra_env=who
+        )
+        return done.text
+
+    def _tree(self, lines: list[str]) -> str:
+        index = self.folder / "scratch-index"
+        index.unlink(missing_ok=True)
+        self.git.run(
+            "update-index",
+            "--index-info",
+            stdin="".join(f"{line}\n" for line in lines).encode(),
+            index=index,
+        )
+        return self.git.run("write-tree", index=index).text
+
+
+class _GitRefs(MutableMapping[str, str]):
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def _all(self) -> dict[str, str]:
+        listing = self._git.run("for-each-ref", "--format=%(refname) %(objectname)")
+        return dict(line.split() for line in listing.text.splitlines())  # type: ignore[misc]
+
+    def __getitem__(self, ref: str) -> str:
+        return self._all()[ref]
+
+    def __setitem__(self, ref: str, oid: str) -> None:
+        self._git.run("update-ref", ref, oid)
+
+    def __delitem__(self, ref: str) -> None:
+        self._git.run("update-ref", "-d", ref)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+class _GitCommits:
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def __getitem__(self, oid: str) -> MemoryCommit:
+        rows = self._git.run("ls-tree", "-r", oid).text.splitlines()
+        files = {
+            path: self._git.run("cat-file", "blob", row.split()[2]).stdout
+            for row, path in (line.split("\t") for line in rows)
+        }
+        parents = self._git.run("log", "-1", "--format=%P", oid).text.split()
+        message = self._git.run("log", "-1", "--format=%B", oid).text
+        return MemoryCommit(tuple(parents), Map(files), message)
+
+
 class Bench:
     """One store on an in-memory remote, with the operations of a task's way."""
 
-    def __init__(self, remote: MemoryRemote | None = None, number: int = 0) -> None:
+    def __init__(
+        self, remote: MemoryRemote | GitRemote | None = None, number: int = 0
+    ) -> None:
         self.remote = remote or MemoryRemote()
         self.clock = FakeClock()
-        self.backend = MemoryBackend(self.remote)
+        self.backend: Backend = (
+            MemoryBackend(self.remote)
+            if isinstance(self.remote, MemoryRemote)
+            else GitBackend(self.remote.hub(number))
+        )
         self.store = StateStore(self.backend, self.clock, Numbers(number))
         self.agent = agent(f"box-{number:06x}")
 
     def base(self, **files: str) -> str:
         """A commit for plans to start from."""
         content = Map({name: text.encode() for name, text in files.items()})
-        return self.remote.commit([], content, "base")
+        return self._have(self.remote.commit([], content, "base"))
+
+    def _have(self, oid: str) -> str:
+        """Bring a commit that was made on the remote into this clone."""
+        if isinstance(self.remote, GitRemote):
+            ref = f"refs/test/{oid}"
+            self.remote.git.run("update-ref", ref, oid)
+            self.backend.fetch_refs([ref])
+            self.remote.git.run("update-ref", "-d", ref)
+        return oid
 
     def start(self) -> None:
         """A state branch with this bench's agent joined."""
@@ -138,7 +252,7 @@ class Bench:
         content = self.remote.commits[tip].files
         for name, text in files.items():
             content = content.set(name, text.encode())
-        return self.remote.commit([tip], content, claimed.title)
+        return self._have(self.remote.commit([tip], content, claimed.title))
 
     def complete(self, claimed: Task, commit: str | None = None) -> None:
         commit = commit or self.result(claimed, **{short_of(claimed.id): "done"})
