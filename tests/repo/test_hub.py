@@ -601,3 +601,21 @@ def test_a_disk_of_ours_that_cannot_be_written_is_not_the_remotes_fault(
 def random_text(size: int) -> str:
     """Text that does not compress."""
     return random.Random(1).randbytes(size // 2).hex()
+
+
+def test_a_remote_behind_the_users_own_ssh_command_is_fetched_and_pushed(
+    tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "my-ssh"
+    ssh.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/hosts\nexec sh -c "$2"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH", str(ssh))
+    monkeypatch.setenv("GIT_SSH_VARIANT", "simple")
+
+    with Hub.open(tmp_path / "hub2.git", Remote(f"example.org:{remote}")) as hub:
+        main = hub.fetch_refs([MAIN])[MAIN]
+        report = hub.push([RefMove("refs/heads/new", None, main)])
+
+    assert report.refs["refs/heads/new"].outcome is PushOutcome.APPLIED
+    assert tip(remote, "refs/heads/new") == main
+    assert set((tmp_path / "hosts").read_text().split()) == {"example.org"}
