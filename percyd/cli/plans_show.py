@@ -1,0 +1,158 @@
+"""``percyd plan list`` and ``percyd plan show`` for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from percyd.cli.tables import (
+    Json,
+    brief,
+    facts,
+    joined,
+    line,
+    paragraphs,
+    reason_text,
+    styled,
+    table,
+    word,
+    wrapped,
+)
+from percyd.cli.tasks_show import WIDE, count_words, task_cells
+from percyd.core.ids import plan_branch, short_ref
+
+NO_PLANS = "no plans yet: commit a plan file to .percy/plans, then run percyd serve"
+
+#: So many tasks `render_plan` shows; ``task list`` shows them all.
+TASKS_SHOWN = 200
+
+#: Done, running, ended badly, still open. The glyphs tell them apart without colour.
+_BAR = {False: "█▓×░", True: "#=x."}
+_BAR_STYLES = ("green", "cyan", "red", "dim")
+_BAR_WIDTHS = (16, 32)
+
+
+def heading(plan: Json, counts: Mapping[str, int]) -> Text:
+    """A plan's id, status and title; of a finished one also what it has come to."""
+    parts = [styled(plan["id"], "bold"), word(plan["status"])]
+    if plan["paused"]:
+        parts.append(word("paused"))
+    if plan["status"] in ("done", "cancelled"):
+        parts.append(Text(f"{counts['completed']:,}/{counts['total']:,}"))
+    return joined([*parts, _where(plan), styled(plan["title"])])
+
+
+def _where(plan: Json) -> Text:
+    """Where the work of a plan that is done can be found."""
+    landed = (plan["result"] or {}).get("landed_into")
+    if landed:
+        return styled(f"landed in {landed}")
+    if plan["status"] == "done":
+        return styled(f"on {short_ref(plan_branch(plan['id']))}")
+    return Text()
+
+
+def render_progress(
+    console: Console, counts: Mapping[str, int], indent: int = 2
+) -> None:
+    """A bar, how many tasks are completed, and where the others are."""
+    if not counts["total"]:
+        return
+    done = Text(f"{counts['completed']:,}/{counts['total']:,} completed")
+    words = joined([done, count_words(counts)], ", ")
+    width = _BAR_WIDTHS[console.width >= WIDE]
+    bar = Text(" " * indent) + progress_bar(console, counts, width) + Text("  ")
+    wrapped(console, words, bar.cell_len, bar)
+
+
+def progress_bar(console: Console, counts: Mapping[str, int], width: int) -> Text:
+    """What is done, runs, has ended badly and is still open, as one bar.
+
+    Whatever there is has one cell at least: one failed task of a thousand is seen,
+    and the bar is full only when everything is completed.
+    """
+    bad = counts["failed"] + counts["cancelled"]
+    running = counts["working"] + counts["assigned"]
+    open_ = counts["total"] - counts["completed"] - running - bad
+    parts = [counts["completed"], running, bad, open_]
+    bar = Text()
+    glyphs = _BAR[console.options.ascii_only]
+    for glyph, style, cells in zip(
+        glyphs, _BAR_STYLES, bar_cells(parts, width), strict=True
+    ):
+        bar.append(glyph * cells, style)
+    return bar
+
+
+def bar_cells(parts: Sequence[int], width: int) -> list[int]:
+    """How many cells each part gets: its share of ``width``, but one if it is there."""
+    total = sum(parts)
+    if not total:
+        return [0 for _ in parts]
+    cells = [max(part * width // total, int(part > 0)) for part in parts]
+    while (missing := width - sum(cells)) != 0:
+        step = 1 if missing > 0 else -1
+        able = [i for i, part in enumerate(parts) if part and cells[i] + step > 0]
+        # The part that is furthest from its true share gives or takes.
+        worst = max(able, key=lambda i: step * (parts[i] * width / total - cells[i]))
+        cells[worst] += step
+    return cells
+
+
+def render_plan_list(console: Console, status: Json) -> None:
+    """Show the plans of a `cluster_status`, one line each."""
+    if not status["plans"]:
+        line(console, Text(NO_PLANS))
+    counts = {plan["id"]: Counter[str]() for plan in status["plans"]}
+    for task in status["tasks"]:
+        counts[task["plan"]][task["status"]] += 1
+    rows = [_plan_cells(plan, counts[plan["id"]]) for plan in status["plans"]]
+    table(console, rows)
+
+
+def _plan_cells(plan: Json, counts: Counter[str]) -> list[Text]:
+    return [
+        styled(plan["id"], "bold"),
+        word("paused" if plan["paused"] else plan["status"]),
+        Text(f"{counts['completed']:,}/{counts.total():,}"),
+        styled(plan["title"]),
+    ]
+
+
+def render_plan(console: Console, plan: Json) -> None:
+    """Show a `plan_show`: the plan, and its tasks in the order in which they can run."""
+    counts = plan["task_summary"]
+    line(console, heading(plan, counts))
+    render_progress(console, counts)
+    facts(console, _facts(plan))
+    if plan["description"]:
+        console.print()
+        paragraphs(console, plan["description"], 2)
+    console.print()
+    tasks = plan["tasks"]
+    table(console, [task_cells(console, task) for task in tasks[:TASKS_SHOWN]], 2)
+    if len(tasks) > TASKS_SHOWN:
+        more = f"and {len(tasks) - TASKS_SHOWN:,} more; percyd task list shows them all"
+        line(console, Text(more, "dim"), 2)
+
+
+def _facts(plan: Json) -> Iterator[tuple[str, Text]]:
+    source, result = plan["source"], plan["result"] or {}
+    yield "paused", reason_text(plan["paused"])
+    yield "reason", reason_text(plan["reason"])
+    yield "base", styled(f"{plan['base_branch']} at {brief(plan['base_commit'])}")
+    yield "branch", styled(short_ref(plan_branch(plan["id"])))
+    if result.get("commit"):
+        yield "result", Text(brief(result["commit"]))
+    if result.get("landed_into"):
+        landed = f"{result['landed_into']} at {brief(result.get('landed_commit'))}"
+        yield "landed in", styled(landed)
+    yield "gate", styled(plan["verify"] or "none")
+    yield "landing", styled(plan["land"])
+    if plan["landing"]:
+        yield "its turn", styled(plan["landing"]["task"])
+    at = f" at {brief(source['commit'])}" if source["commit"] else ""
+    yield "source", styled(f"{source['path'] or source['kind']}{at}")

@@ -1,0 +1,112 @@
+"""``percyd status`` for people, and the list of agents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from percyd.cli.plans_show import NO_PLANS, heading, render_progress
+from percyd.cli.tables import (
+    Json,
+    brief,
+    few,
+    joined,
+    line,
+    moment,
+    plain,
+    reason_text,
+    several,
+    styled,
+    table,
+    word,
+    wrapped,
+)
+from percyd.cli.tasks_show import count_words, task_cells
+from percyd.views.digest import Block, Kind, digest
+
+NO_AGENTS = "no agent has joined: run percyd serve, or percyd worker on any machine"
+_AGENTS_SHOWN = 50
+
+
+def render_status(console: Console, status: Json, warnings: Sequence[str] = ()) -> None:
+    """Show a `cluster_status`: a block for each plan, the agents, then warnings."""
+    shown = digest(status)
+    if not shown.blocks:
+        line(console, Text(NO_PLANS))
+    for number, block in enumerate(shown.blocks):
+        # Finished plans are one line each, and stand together.
+        if number and not (_is_short(block) and _is_short(shown.blocks[number - 1])):
+            console.print()
+        _render_block(console, block)
+    if shown.hidden_plans:
+        line(console, Text(f"and {several(shown.hidden_plans, 'more plan')}", "dim"))
+    console.print()
+    render_agent_list(console, status["agents"])
+    _render_hints(console, shown.blocks)
+    console.print()
+    for warning in warnings:
+        wrapped(console, styled(warning), 9, Text("warning: ", "bold yellow"))
+    read = f"percy/state at {brief(status['tip'])}, read {moment(status['read_at'])}"
+    line(console, Text(read, "dim"))
+
+
+def _is_short(block: Block) -> bool:
+    return block.plan["status"] in ("done", "cancelled")
+
+
+def _render_block(console: Console, block: Block) -> None:
+    plan = block.plan
+    line(console, heading(plan, block.counts))
+    if not _is_short(block):
+        render_progress(console, block.counts)
+    for why in filter(None, (plan["paused"], plan["reason"])):
+        wrapped(console, reason_text(why), 2)
+    table(console, [task_cells(console, row.task) for row in block.rows], 2)
+    if block.hidden:
+        total = sum(block.hidden.values())
+        words = joined([Text(f"and {total:,} more:"), count_words(block.hidden)], " ")
+        line(console, words, 2)
+
+
+def render_agent_list(console: Console, agents: Sequence[Json]) -> None:
+    """Show the agents: liveness, slots in use, tasks; offline ones are only counted."""
+    online = [agent for agent in agents if agent["liveness"] != "offline"]
+    if not online:
+        line(console, Text(NO_AGENTS))
+    online.sort(key=lambda agent: (agent["liveness"] != "working", agent["id"]))
+    table(console, [_agent_cells(agent) for agent in online[:_AGENTS_SHOWN]])
+    if len(online) > _AGENTS_SHOWN:
+        line(console, Text(f"and {len(online) - _AGENTS_SHOWN:,} more agents", "dim"))
+    offline = len(agents) - len(online)
+    if offline:
+        line(console, Text(f"{several(offline, 'agent')} offline", "dim"))
+
+
+def _agent_cells(agent: Json) -> list[Text]:
+    used = f"{len(agent['tasks'])} of {several(agent['slots'], 'slot')}"
+    return [
+        styled(agent["id"], "bold"),
+        word(agent["liveness"]),
+        Text(used),
+        Text(few(agent["tasks"])),
+    ]
+
+
+def _render_hints(console: Console, blocks: Sequence[Block]) -> None:
+    """What a person can do about what has failed or asks."""
+    first: dict[Kind, str] = {}
+    for block in blocks:
+        for row in block.rows:
+            first.setdefault(row.kind, plain(row.task["id"]))
+    hints = []
+    if name := first.get(Kind.ASKING):
+        hints.append(f"what it asks:  percyd task show {name}")
+    if name := first.get(Kind.FAILED):
+        hints.append(f"why it failed: percyd task show {name}")
+        hints.append(f"to try again:  percyd task retry {name}")
+    if hints:
+        console.print()
+    for hint in hints:
+        line(console, Text(hint))
