@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from percyd.core.ids import agent_branch, plan_branch, rescue_ref
-from percyd.core.operations.base import Fence, Operation
-from percyd.core.operations.claims import EndAttempt, Ending, Work
 from percyd.core.operations.completion import CompleteReview, Report
 from percyd.core.reasons import Reason
-from percyd.core.records import Plan, Task, Verdict, Why
+from percyd.core.records import Plan
 from percyd.core.refs import Oid
-from percyd.errors import (
-    BranchCheckedOut,
-    ContentionError,
-    GitError,
-    IntegrationMoved,
-    MergeConflictError,
-    OutcomeUnknown,
-    PercydError,
-    RemoteFault,
-    RemoteUnreachable,
-    StaleClaim,
-)
+from percyd.errors import MergeConflictError, PercydError, StaleClaim
 from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import Runner, RunReport
 from percyd.runners.command import ShellRunner
-from percyd.state.tickets import Applied
-from percyd.work.collect import CollectError, Collector, push_rescue
+from percyd.work.collect import Collector, push_rescue
 from percyd.work.environment import task_environment
-from percyd.work.landing import GateFailed, Interrupted, Landing, Verdicts
+from percyd.work.failure import AttemptFailed, Interrupted
+from percyd.work.held import HeldClaim
+from percyd.work.landing import Landing
 from percyd.work.leftovers import worktree_name
 from percyd.work.prompt import prompt_text
 from percyd.work.supervise import Bounds, Command
@@ -40,131 +26,70 @@ from percyd.work.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
-#: Faults that pass: the result is kept and the last step tried again.
-PASSING = (
-    RemoteUnreachable,
-    RemoteFault,
-    OutcomeUnknown,
-    ContentionError,
-    BranchCheckedOut,
-)
-_RETRY_CAP_S = 15.0
-
-
-class AttemptFailed(PercydError):
-    """The attempt has no result."""
-
-    code = "attempt_failed"
-
-    def __init__(
-        self,
-        reason: Reason,
-        message: str,
-        *,
-        commit: Oid | None = None,
-        verdict: Verdict | None = None,
-    ) -> None:
-        super().__init__(message or str(reason))
-        self.reason = reason
-        self.commit = commit
-        self.verdict = verdict
-
 
 class Attempt:
     """One claimed task on its way to a landed commit, or to the reason why not."""
 
-    def __init__(
-        self,
-        workshop: Workshop,
-        clone: SlotClone,
-        task: Task,
-        settle: Callable[[Operation], Applied],
-        shutdown: threading.Event,
-    ) -> None:
-        self._shop = workshop
+    def __init__(self, shop: Workshop, clone: SlotClone, held: HeldClaim) -> None:
+        self._shop = shop
         self._clone = clone
-        self._task = task
+        self._held = held
+        self._task = held.task
         self._plan = self._record()
-        self._fence = Fence(task.id, task.attempt, task.claim or "")
-        self._apply = settle
-        self._stop = shutdown
-        self._branch = agent_branch(task.assigned_to or "", task.id)
-        self._folder = workshop.home.run_of(task.id, task.attempt)
-        self._log = workshop.home.log_of(task.id, task.attempt)
+        self._branch = agent_branch(self._task.assigned_to or "", self._task.id)
+        self._folder = shop.home.run_of(self._task.id, self._task.attempt)
+        self._log = shop.home.log_of(self._task.id, self._task.attempt)
         self._base: Oid = ""
-        self._path: Path | None = None
-        self._working: threading.Thread | None = None
-        self._stale = False
+        self._path = clone.path(worktree_name(self._task.id, self._task.attempt))
+        self._collector: Collector | None = None
+        self._result: Oid | None = None
 
     def _record(self) -> Plan:
         return self._shop.store.state.snapshot.plans[self._task.plan].record
 
     def run(self) -> None:
-        """Run the attempt to its end; every way out ends the claim or is fenced off."""
+        """Run the attempt to its end: every way out ends the claim, or is fenced off.
+
+        Only what is kept elsewhere is deleted: an interrupted attempt leaves its
+        worktree to the next start, which rescues it.
+        """
         try:
             try:
-                self._attempt()
+                self._straight_path()
             except AttemptFailed as failure:
-                self._end(failure)
+                self._held.end(failure)
         except StaleClaim:
             log.warning("claim is gone", extra={"task": self._task.id})
             if not self._rescue():
-                return  # nothing is deleted that is not kept elsewhere
+                return
         except Interrupted:
             return
         self._clean_up()
 
-    def _attempt(self) -> None:
-        """The straight path. Raises `AttemptFailed` with the reason for any other."""
+    def _straight_path(self) -> None:
+        """Raises `AttemptFailed` with the reason where it is left."""
         try:
             self._prepare()
-        except (GitError, OSError) as error:
-            raise AttemptFailed(Reason.WORKSPACE_FAILED, str(error)) from error
-        limits = self._plan.limits
-        rounds = limits.fix_rounds if self._task.run is not None else 0
-        verdicts = Verdicts()
-        while True:
-            report = self._run_program()
-            if self._task.type == "review":
-                self._join_working()
-                self._settle(
-                    CompleteReview(
-                        self._shop.store.stamp(),
-                        self._fence,
-                        Report(report.summary, usage=report.usage),
-                    )
-                )
-                return
-            commit = self._collect()
-            try:
-                self._land(commit, report, verdicts)
-            except MergeConflictError as conflict:
-                if rounds <= 0:
-                    raise AttemptFailed(
-                        Reason.CONFLICT, str(conflict), commit=commit
-                    ) from conflict
-                rounds -= 1
-                self._start_over()
-            except GateFailed as failure:
-                raise AttemptFailed(
-                    failure.reason,
-                    failure.message,
-                    commit=commit,
-                    verdict=failure.verdict,
-                ) from failure
-            except Interrupted as stopped:
-                raise AttemptFailed(
-                    Reason.RELEASED, "percyd was stopped", commit=commit
-                ) from stopped
-            else:
-                return
+            self._work()
+        except StaleClaim:
+            raise
+        except AttemptFailed as failure:
+            failure.commit = self._what_there_is()
+            raise
+        except Interrupted as stopped:
+            raise self._failed(Reason.RELEASED, "percyd was stopped") from stopped
+        except Exception as error:
+            # Whatever breaks here must not leave a claim that nobody works on.
+            log.exception("attempt broke", extra={"task": self._task.id})
+            raise self._failed(Reason.WORKSPACE_FAILED, str(error)) from error
 
-    # Workspace
+    def _failed(self, reason: Reason, message: str) -> AttemptFailed:
+        return AttemptFailed(reason, message, commit=self._what_there_is())
 
     def _prepare(self) -> None:
+        """Make the workspace at the tip of the integration branch."""
         self._base = self._tip()
-        self._working = threading.Thread(target=self._tell_working, daemon=True)
-        self._working.start()
+        self._held.begin(self._base)
         facts = self._shop.hub.facts(self._base)
         if facts.submodules or facts.filters:
             what = (*facts.submodules, *facts.filters)[0]
@@ -172,60 +97,59 @@ class Attempt:
                 Reason.UNSUPPORTED_REPOSITORY,
                 f"submodules and filters are not supported: {what}",
             )
-        name = worktree_name(self._task.id, self._task.attempt)
-        self._path = self._clone.checkout(name, self._branch, self._base)
+        self._clone.checkout(self._path.name, self._branch, self._base)
+        self._collect_from(self._base)
         self._folder.mkdir(parents=True, exist_ok=True)
         prompt = prompt_text(self._plan, self._task)
-        (self._folder / "prompt.md").write_text(prompt, encoding="utf-8")
+        self._prompt_file.write_text(prompt, encoding="utf-8")
+
+    def _work(self) -> None:
+        """Run, collect, land; a conflict of a ``run:`` task runs it on the new tip."""
+        rounds = self._plan.limits.fix_rounds if self._task.run is not None else 0
+        landing = self._landing()
+        while True:
+            ran = self._run_program()
+            report = Report(ran.summary, None, ran.usage, ran.session)
+            if self._task.type == "review":
+                stamp = self._shop.store.stamp()
+                self._held.settle(CompleteReview(stamp, self._held.fence, report))
+                return
+            self._result = self._collected().result(self._shop.clock.now())
+            try:
+                landing.land(self._result, report)
+            except MergeConflictError as conflict:
+                if rounds <= 0:
+                    raise AttemptFailed(Reason.CONFLICT, conflict.message) from conflict
+                rounds -= 1
+                self._result = None
+                self._base = self._tip()
+                self._clone.switch_branch(self._path, self._branch, self._base)
+                self._collect_from(self._base)
+            else:
+                return
 
     def _tip(self) -> Oid:
-        tip = self._shop.store.tip_of(plan_branch(self._task.plan))
+        branch = plan_branch(self._task.plan)
+        tip = self._held.patiently(lambda: self._shop.store.tip_of(branch))
         if tip is None:
             raise AttemptFailed(
                 Reason.WORKSPACE_FAILED, f"percy/plan/{self._task.plan} is gone"
             )
         return tip
 
-    def _tell_working(self) -> None:
-        """Say that the work has begun; the program does not wait for this push."""
-        operation = Work(self._shop.store.stamp(), self._fence, self._base)
-        try:
-            self._retrying(lambda: self._shop.store.apply(operation))
-        except StaleClaim:
-            self._stale = True
-        except PercydError as error:
-            log.error("working", extra={"task": self._task.id, "why": str(error)})
-
-    def _join_working(self) -> None:
-        """The end of an attempt follows its beginning: `complete` needs ``working``."""
-        if self._working is not None:
-            self._working.join()
-            self._working = None
-        if self._stale:
-            raise StaleClaim
-
-    def _start_over(self) -> None:
-        """The same worktree on the newest tip: a conflict of a ``run:`` task."""
-        self._base = self._tip()
-        assert self._path is not None  # noqa: S101 - made by _prepare
-        self._clone.switch_branch(self._path, self._branch, self._base)
-
-    # Program
+    # The program
 
     def _run_program(self) -> RunReport:
         runner = self._runner()
         start = runner.start(self._prompt_file)
         environment = {**self._environment(runner), **start.env}
-        assert self._path is not None  # noqa: S101 - made by _prepare
         command = Command(start.argv, self._path, environment, start.stdin)
         result = self._shop.processes.run(
-            command, self._bounds(), self._log, self._stop
+            command, self._bounds(), self._log, self._held.stop
         )
         report = runner.finish(result)
         if report.failed is not None:
-            raise AttemptFailed(
-                report.failed, report.message, commit=self._what_there_is()
-            )
+            raise AttemptFailed(report.failed, report.message)
         return report
 
     def _runner(self) -> Runner:
@@ -265,100 +189,45 @@ class Attempt:
             grace_s=self._shop.grace_s,
         )
 
-    # Result
+    # The result
 
-    def _collector(self) -> Collector:
-        assert self._path is not None  # noqa: S101 - made by _prepare
-        return Collector(
-            self._shop.hub,
-            self._clone,
-            self._path,
-            self._task,
-            self._base,
-            self._shop.author,
+    def _collect_from(self, base: Oid) -> None:
+        self._collector = Collector(
+            self._shop.hub, self._clone, self._path, self._task, base, self._shop.author
         )
 
-    def _collect(self) -> Oid:
-        try:
-            return self._collector().result(self._shop.clock.now())
-        except CollectError as error:
-            raise AttemptFailed(
-                error.reason, error.message, commit=error.commit
-            ) from error
-        except (GitError, OSError) as error:
-            raise AttemptFailed(Reason.WORKSPACE_FAILED, str(error)) from error
+    def _collected(self) -> Collector:
+        if self._collector is None:
+            raise AttemptFailed(Reason.WORKSPACE_FAILED, "there is no workspace")
+        return self._collector
+
+    def _landing(self) -> Landing:
+        return Landing(
+            held=self._held,
+            shop=self._shop,
+            clone=self._clone,
+            path=self._path,
+            base=self._base,
+            environment=self._environment(self._runner()),
+            bounds=self._bounds(),
+            log=self._log.with_name(f"{self._log.name}.gate"),
+        )
 
     def _what_there_is(self) -> Oid | None:
-        """Whatever a failed attempt made, for its rescue ref; None if nothing."""
-        if self._path is None:
-            return None
+        """Whatever the attempt made, for its rescue ref; None if that is nothing.
+
+        Once it is collected, the worktree may hold a merge and what the gate left.
+        """
+        if self._result is not None or self._collector is None:
+            return self._result
         try:
-            commit = self._collector().everything(self._shop.clock.now())
+            commit = self._collector.everything(self._shop.clock.now())
         except (PercydError, OSError) as error:
             log.error("not collected", extra={"task": self._task.id, "why": str(error)})
             return None
-        return commit if commit != self._base else None
+        return commit if commit != self._collector.base else None
 
-    def _land(self, commit: Oid, report: RunReport, verdicts: Verdicts) -> None:
-        self._join_working()
-        assert self._path is not None  # noqa: S101 - made by _prepare
-        Landing(
-            store=self._shop.store,
-            hub=self._shop.hub,
-            clone=self._clone,
-            processes=self._shop.processes,
-            clock=self._shop.clock,
-            verdicts=verdicts,
-            task=self._task,
-            fence=self._fence,
-            path=self._path,
-            environment=self._environment(self._runner()),
-            bounds=self._bounds(),
-            log=self._log.with_name(self._log.name + ".gate"),
-            stop=self._stop,
-            settle=self._settle,
-            base=self._base,
-        ).land(
-            commit,
-            Report(report.summary, None, report.usage, report.session),
-        )
-
-    # End
-
-    def _settle(self, operation: Operation) -> Applied:
-        return self._retrying(lambda: self._apply(operation))
-
-    def _retrying(self, act: Callable[[], Applied]) -> Applied:
-        """Do it again while only the remote is in the way; the work is kept."""
-        pause_s = 0.5
-        while True:
-            try:
-                return act()
-            except IntegrationMoved:
-                raise
-            except PASSING as error:
-                log.warning("waits", extra={"task": self._task.id, "why": str(error)})
-                if self._shop.clock.wait(self._stop, pause_s):
-                    raise Interrupted from error
-                pause_s = min(pause_s * 2, _RETRY_CAP_S)
-
-    def _end(self, failure: AttemptFailed) -> None:
-        """Give the claim back with the reason; the work goes to its rescue ref."""
-        self._join_working()
-        released = failure.reason is Reason.RELEASED
-        commit = failure.commit if failure.commit != self._base else None
-        ending = Ending(
-            outcome="released" if released else "failed",
-            reason=Why(code=failure.reason, message=failure.message[:1000]),
-            commit=commit,
-            verdict=failure.verdict,
-        )
-        operation = EndAttempt(self._shop.store.stamp(), self._fence, ending)
-        log.info(
-            "attempt failed",
-            extra={"task": self._task.id, "why": f"{failure.reason}: {failure}"},
-        )
-        self._settle(operation)
+    # The end
 
     def _rescue(self) -> bool:
         """Keep the work of a claim that is gone; true if nothing is left to lose."""
@@ -373,10 +242,7 @@ class Attempt:
             return False
 
     def _clean_up(self) -> None:
-        if self._path is not None:
-            try:
-                self._clone.remove(self._path)
-            except (GitError, OSError) as error:
-                log.warning(
-                    "not removed", extra={"task": self._task.id, "why": str(error)}
-                )
+        try:
+            self._clone.remove(self._path)
+        except (PercydError, OSError) as error:
+            log.warning("not removed", extra={"task": self._task.id, "why": str(error)})

@@ -15,22 +15,11 @@ from percyd.core.ids import agent_branch, short_ref
 from percyd.core.reasons import Reason
 from percyd.core.records import Task
 from percyd.core.refs import Oid, RefMove
-from percyd.errors import PercydError
 from percyd.repo.hub import Hub
 from percyd.repo.objects import commit_tree, is_ancestor
 from percyd.repo.values import PERCYD, Identity, PushOutcome
 from percyd.repo.worktrees import SlotClone
-
-
-class CollectError(PercydError):
-    """What the attempt left cannot be taken as its result."""
-
-    code = "collect_failed"
-
-    def __init__(self, reason: Reason, message: str, commit: Oid | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.commit = commit
+from percyd.work.failure import AttemptFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +37,21 @@ class Collector:
         """The commit that the attempt comes to.
 
         Raises:
-            CollectError: it left its branch, or made nothing although it had to.
+            AttemptFailed: it left its branch, or made nothing although it had to.
         """
         branch = agent_branch(self.task.assigned_to or "", self.task.id)
         found, _ = self.clone.head(self.path)
         if found != branch:
             there = short_ref(found) if found else "a detached HEAD"
-            raise CollectError(
+            raise AttemptFailed(
                 Reason.LEFT_BRANCH,
                 f"the task ended on {there}, not on {short_ref(branch)}",
-                self.everything(now),
             )
         commit = self.everything(now)
         if commit != self.base and not is_ancestor(self.hub.git, self.base, commit):
-            raise CollectError(
+            raise AttemptFailed(
                 Reason.LEFT_BRANCH,
                 f"{short_ref(branch)} no longer contains its base {self.base[:10]}",
-                commit,
             )
         if self.hub.tree_of(commit) == self.hub.tree_of(self.base):
             return self._empty(commit, now)
@@ -72,7 +59,7 @@ class Collector:
 
     def _empty(self, commit: Oid, now: datetime) -> Oid:
         if not self.task.allow_empty:
-            raise CollectError(Reason.EMPTY_RESULT, "the task changed nothing", commit)
+            raise AttemptFailed(Reason.EMPTY_RESULT, "the task changed nothing")
         if commit != self.base:
             return commit
         tree = self.hub.tree_of(self.base)

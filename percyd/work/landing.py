@@ -8,41 +8,22 @@ done again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from percyd.clock import Clock
-from percyd.core.ids import plan_branch
-from percyd.core.operations.base import Fence, Operation
+from percyd.core.ids import plan_branch, short_ref
 from percyd.core.operations.completion import Complete, Report, merge_message
 from percyd.core.reasons import Reason
-from percyd.core.records import Task, Verdict
+from percyd.core.records import Verdict
 from percyd.core.refs import MergeConflict, Merged, Oid
-from percyd.errors import IntegrationMoved, MergeConflictError, PercydError
-from percyd.repo.hub import Hub
+from percyd.errors import IntegrationMoved, MergeConflictError
 from percyd.repo.worktrees import SlotClone
-from percyd.state.store import StateStore
-from percyd.state.tickets import Applied
+from percyd.work.failure import AttemptFailed, Interrupted
 from percyd.work.gate import GateReport, run_gate
-from percyd.work.supervise import Bounds, Processes
-
-
-class GateFailed(PercydError):
-    """The gate did not pass."""
-
-    code = "gate_failed"
-
-    def __init__(self, reason: Reason, message: str, verdict: Verdict) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.verdict = verdict
-
-
-class Interrupted(PercydError):
-    """percyd is stopping, or the claim is gone: nothing more is published."""
-
-    code = "interrupted"
+from percyd.work.held import HeldClaim
+from percyd.work.supervise import Bounds
+from percyd.work.workshop import Workshop
 
 
 class Verdicts:
@@ -66,23 +47,17 @@ class Verdicts:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Lands one attempt's commit."""
+    """Lands one attempt's commits. ``base`` is what its work started from."""
 
-    store: StateStore
-    hub: Hub
+    held: HeldClaim
+    shop: Workshop
     clone: SlotClone
-    processes: Processes
-    clock: Clock
-    verdicts: Verdicts
-    task: Task
-    fence: Fence
     path: Path
+    base: Oid
     environment: Mapping[str, str]
     bounds: Bounds
     log: Path
-    stop: threading.Event
-    settle: Callable[[Operation], Applied]
-    base: Oid = field(default="")
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
     def land(self, commit: Oid, report: Report) -> None:
         """Merge, gate and complete, until the branch holds still.
@@ -92,49 +67,51 @@ class Landing:
 
         Raises:
             MergeConflictError: the commit does not merge with the tip.
-            GateFailed: the gate said no, or could not say anything.
+            AttemptFailed: the gate said no, or could not say anything.
+            StaleClaim: the claim is gone.
             Interrupted: told to stop.
         """
-        while not self.stop.is_set():
-            verdict = self._verdict(commit)
-            done = Report(report.summary, verdict, report.usage, report.session)
-            operation = Complete(self.store.stamp(), self.fence, commit, done)
+        while not self.held.stop.is_set():
+            done = replace(report, verdict=self._verdict(commit))
+            stamp = self.shop.store.stamp()
             try:
-                self.settle(operation)
+                self.held.settle(Complete(stamp, self.held.fence, commit, done))
             except IntegrationMoved:
-                self.store.refresh()
+                self.held.patiently(self.shop.store.refresh)
                 continue
             return
         raise Interrupted
 
     def _verdict(self, commit: Oid) -> Verdict:
         """What the gate says of the merge with the tip of the moment."""
-        command = self.task.verify
+        command = self.held.task.verify
         if command is None:
             return Verdict(status="none")
         merged = self._merge(commit)
         report = self._gate(command, merged.commit, merged.tree)
         verdict = report.verdict
-        if verdict.status == "passed":
-            return verdict
-        words = report.message or _last_line(report.tail)
+        said = report.message or _last_line(report.tail)
         match verdict.status:
+            case "passed":
+                return verdict
             case "timed_out":
-                raise GateFailed(Reason.GATE_TIMED_OUT, words, verdict)
+                reason = Reason.GATE_TIMED_OUT
             case "could_not_run" if self._is_broken(command):
-                words = f"the gate cannot run on the base either: {words}"
-                raise GateFailed(Reason.GATE_BROKEN, words, verdict)
+                reason = Reason.GATE_BROKEN
+                said = f"the gate cannot run on the base either: {said}"
             case _:
-                code = f"exit {verdict.exit_code}"
-                raise GateFailed(
-                    Reason.GATE_FAILED, f"gate {code}: {words}".rstrip(": "), verdict
-                )
+                reason = Reason.GATE_FAILED
+                said = f"gate exit {verdict.exit_code}: {said}".rstrip(": ")
+        raise AttemptFailed(reason, said, verdict=verdict)
 
     def _merge(self, commit: Oid) -> Merged:
-        tip = self.store.tip_of(plan_branch(self.task.plan))
+        task = self.held.task
+        branch = plan_branch(task.plan)
+        tip = self.held.patiently(lambda: self.shop.store.tip_of(branch))
         if tip is None:
-            raise IntegrationMoved(f"percy/plan/{self.task.plan} is gone")
-        merged = self.hub.merge(tip, commit, merge_message(self.task), self.clock.now())
+            raise AttemptFailed(Reason.WORKSPACE_FAILED, f"{short_ref(branch)} is gone")
+        now = self.shop.clock.now()
+        merged = self.shop.hub.merge(tip, commit, merge_message(task), now)
         if isinstance(merged, MergeConflict):
             raise MergeConflictError(merged.paths)
         return merged
@@ -145,13 +122,13 @@ class Landing:
             return known
         self.clone.checkout_commit(self.path, commit)
         report = run_gate(
-            self.processes,
+            self.shop.processes,
             command,
             self.path,
             self.environment,
             self.bounds,
             self.log,
-            self.stop,
+            self.held.stop,
             tree=tree,
         )
         if report.stopped:
@@ -161,7 +138,7 @@ class Landing:
 
     def _is_broken(self, command: str) -> bool:
         """Whether the gate cannot even run on the tree that the attempt began with."""
-        report = self._gate(command, self.base, self.hub.tree_of(self.base))
+        report = self._gate(command, self.base, self.shop.hub.tree_of(self.base))
         return report.verdict.status == "could_not_run"
 
 

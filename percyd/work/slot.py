@@ -10,6 +10,7 @@ from percyd.core.records import Task
 from percyd.repo.worktrees import SlotClone
 from percyd.state.tickets import Applied
 from percyd.work.attempt import Attempt
+from percyd.work.held import HeldClaim
 from percyd.work.workshop import Workshop
 
 
@@ -27,4 +28,6 @@ class WorkSlot:
         stop: threading.Event,
     ) -> None:
         """See `percyd.work.worker.Slot`."""
-        Attempt(self._workshop, self._clone, task, settle, stop).run()
+        shop = self._workshop
+        held = HeldClaim(shop.store, shop.clock, task, settle, stop)
+        Attempt(shop, self._clone, held).run()

@@ -165,10 +165,8 @@ class Worker:
         log.info("started", extra={"task": task.id, "attempt": task.attempt})
         try:
             slot.run(task, settle, self._stop)
-        except PercydError as error:
-            log.error("attempt given up", extra={"task": task.id, "why": str(error)})
         except Exception:  # the slot must live on, and the traceback must be seen
-            log.exception("attempt broke", extra={"task": task.id})
+            log.exception("slot broke", extra={"task": task.id})
         self._wake.set()
         return claimed[0] if claimed else None
 

@@ -1,0 +1,33 @@
+"""How an attempt ends without a result."""
+
+from __future__ import annotations
+
+from percyd.core.reasons import Reason
+from percyd.core.records import Verdict
+from percyd.core.refs import Oid
+from percyd.errors import PercydError
+
+
+class AttemptFailed(PercydError):
+    """The attempt has no result."""
+
+    code = "attempt_failed"
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        commit: Oid | None = None,
+        verdict: Verdict | None = None,
+    ) -> None:
+        super().__init__(message or str(reason))
+        self.reason = reason
+        self.commit = commit
+        self.verdict = verdict
+
+
+class Interrupted(PercydError):
+    """percyd is stopping: nothing more is published for this claim."""
+
+    code = "interrupted"

@@ -1,0 +1,116 @@
+"""One held claim's conversation with the state: it has begun, it has ended."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from percyd.clock import Clock
+from percyd.core.operations.base import Fence, Operation
+from percyd.core.operations.claims import EndAttempt, Ending, Work
+from percyd.core.reasons import Reason
+from percyd.core.records import Task, Why
+from percyd.core.refs import Oid
+from percyd.errors import (
+    BranchCheckedOut,
+    ContentionError,
+    OutcomeUnknown,
+    PercydError,
+    RemoteFault,
+    RemoteUnreachable,
+    StaleClaim,
+)
+from percyd.state.store import StateStore
+from percyd.state.tickets import Applied
+from percyd.work.failure import AttemptFailed, Interrupted
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Faults that pass: the work is kept and the step tried again.
+PASSING = (
+    RemoteUnreachable,
+    RemoteFault,
+    OutcomeUnknown,
+    ContentionError,
+    BranchCheckedOut,
+)
+_PAUSE_S = 0.5
+_PAUSE_CAP_S = 15.0
+_MESSAGE_CHARS = 1000
+
+
+class HeldClaim:
+    """Writes for one claim, each with its fencing token."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        clock: Clock,
+        task: Task,
+        settle: Callable[[Operation], Applied],
+        stop: threading.Event,
+    ) -> None:
+        self.store = store
+        self.task = task
+        self.stop = stop
+        self.fence = Fence(task.id, task.attempt, task.claim or "")
+        self._clock = clock
+        self._last = settle
+        self._working: threading.Thread | None = None
+        self._refusal: PercydError | None = None
+
+    def begin(self, base: Oid) -> None:
+        """Say that the work has begun; the program does not wait for this push."""
+        operation = Work(self.store.stamp(), self.fence, base)
+        self._working = threading.Thread(
+            target=self._tell, args=(operation,), name=f"work {self.task.id}"
+        )
+        self._working.start()
+
+    def _tell(self, operation: Work) -> None:
+        try:
+            self.patiently(lambda: self.store.apply(operation))
+        except PercydError as error:
+            self._refusal = error
+
+    def settle(self, operation: Operation) -> Applied:
+        """Apply the attempt's last operation, after its first one.
+
+        Raises:
+            StaleClaim: the claim is gone.
+            Interrupted: told to stop while the remote was in the way.
+        """
+        if self._working is not None:
+            self._working.join()
+        if isinstance(self._refusal, StaleClaim):
+            raise self._refusal
+        return self.patiently(lambda: self._last(operation))
+
+    def end(self, failure: AttemptFailed) -> None:
+        """Give the claim back with the reason; the work goes to its rescue ref."""
+        released = failure.reason is Reason.RELEASED
+        ending = Ending(
+            outcome="released" if released else "failed",
+            reason=Why(code=failure.reason, message=failure.message[:_MESSAGE_CHARS]),
+            commit=failure.commit,
+            verdict=failure.verdict,
+        )
+        why = f"{failure.reason}: {failure.message}"
+        log.info("attempt failed", extra={"task": self.task.id, "why": why})
+        self.settle(EndAttempt(self.store.stamp(), self.fence, ending))
+
+    def patiently(self, act: Callable[[], T]) -> T:
+        """Do it, again and again while only the remote is in the way."""
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                return act()
+            except PASSING as error:
+                log.warning("waits", extra={"task": self.task.id, "why": str(error)})
+                if self._clock.wait(self.stop, pause_s):
+                    raise Interrupted from error
+                pause_s = min(pause_s * 2, _PAUSE_CAP_S)
