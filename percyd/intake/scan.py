@@ -149,7 +149,9 @@ class Intake:
         if remote is not None:
             tips.append((self.hub.path, remote))
         if local is not None and local != remote:
-            ahead = remote is not None and discover.contains(self.clone, local, remote)
+            ahead = remote is not None and discover.follows(
+                self.clone.common_dir, local, remote
+            )
             tips.insert(
                 0 if ahead or remote is None else 1, (self.clone.common_dir, local)
             )
@@ -171,7 +173,7 @@ class Intake:
         if problem:
             raise InvalidPlan(f"{FOLDER}/{file.name}:1: id: {problem}")
         state = self.store.state.snapshot.plan(plan_id)
-        if state is not None and state.record.source.blob == file.blob:
+        if state is not None and self._is_old(file, state.record.source):
             return None
         if state is not None and state.record.source.path == f"{FOLDER}/{file.name}":
             raise PlanExists(
@@ -187,6 +189,18 @@ class Intake:
             submitted_by=self.submitter(),
         )
         return self.take(plan_id, file.name, file.content, source, file.config)
+
+    def _is_old(self, file: PlanFile, source: Source) -> bool:
+        """Whether the plan was taken in from this version, or from a later commit.
+
+        A clone that has not pulled for a while still shows the old version.
+        """
+        if source.blob == file.blob:
+            return True
+        if source.commit is None:
+            return False
+        places = (self.clone.common_dir, self.hub.path)
+        return any(discover.follows(p, source.commit, file.tip) for p in places)
 
     def take(
         self,

@@ -120,10 +120,10 @@ def checked_out_branches(clone: Clone) -> set[str]:
     return found
 
 
-def contains(clone: Clone, commit: Oid, other: Oid) -> bool:
-    """Whether ``commit`` is ``other`` or has it in its history, both in this clone."""
-    git = Git(clone.common_dir)
-    if git.ref(f"{other}^{{commit}}") is None:
+def follows(git_dir: Path, commit: Oid, other: Oid) -> bool:
+    """Whether ``commit`` is ``other`` or comes after it, as far as this place knows."""
+    git = Git(git_dir)
+    if any(git.ref(f"{oid}^{{commit}}") is None for oid in (commit, other)):
         return False
     return objects.is_ancestor(git, other, commit)
 

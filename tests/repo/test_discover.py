@@ -161,10 +161,10 @@ def test_a_commit_contains_its_ancestors_and_nothing_unknown(repo: Path) -> None
     second = commit(repo, {"b": "b"})
     clone = discover.discover(repo)
 
-    assert discover.contains(clone, second, first)
-    assert discover.contains(clone, first, first)
-    assert not discover.contains(clone, first, second)
-    assert not discover.contains(clone, second, NOWHERE)
+    assert discover.follows(clone.common_dir, second, first)
+    assert discover.follows(clone.common_dir, first, first)
+    assert not discover.follows(clone.common_dir, first, second)
+    assert not discover.follows(clone.common_dir, second, NOWHERE)
 
 
 PLANS = ".percy/plans"
