@@ -102,24 +102,29 @@ def bar_cells(parts: Sequence[int], width: int) -> list[int]:
     return cells
 
 
-def render_plan_list(console: Console, status: Json) -> None:
-    """Show the plans of a `cluster_status`, one line each."""
-    if not status["plans"]:
+def render_plan_list(
+    console: Console, plans: Sequence[Json], tasks: Sequence[Json] | None = None
+) -> None:
+    """Show the ``plans`` of a `cluster_status`, one line each.
+
+    With its ``tasks`` too, each line says how many of them are completed.
+    """
+    if not plans:
         line(console, Text(NO_PLANS))
-    counts = {plan["id"]: Counter[str]() for plan in status["plans"]}
-    for task in status["tasks"]:
+    counts = {plan["id"]: Counter[str]() for plan in plans}
+    for task in tasks or ():
         counts[task["plan"]][task["status"]] += 1
-    rows = [_plan_cells(plan, counts[plan["id"]]) for plan in status["plans"]]
+    rows = []
+    for plan in plans:
+        status = word("paused" if plan["paused"] else plan["status"])
+        rows.append([styled(plan["id"], "bold"), status, styled(plan["title"])])
+        if tasks is not None:
+            rows[-1].insert(2, _completed(counts[plan["id"]]))
     table(console, rows)
 
 
-def _plan_cells(plan: Json, counts: Counter[str]) -> list[Text]:
-    return [
-        styled(plan["id"], "bold"),
-        word("paused" if plan["paused"] else plan["status"]),
-        Text(f"{counts['completed']:,}/{counts.total():,}"),
-        styled(plan["title"]),
-    ]
+def _completed(counts: Counter[str]) -> Text:
+    return Text(f"{counts['completed']:,}/{counts.total():,}")
 
 
 def render_plan(console: Console, plan: Json) -> None:

@@ -26,7 +26,7 @@ from percyd.cli.tables import (
 from percyd.cli.tasks_show import count_words, task_cells
 from percyd.views.digest import Block, Kind, digest
 
-NO_AGENTS = "no agent has joined: run percyd serve, or percyd worker on any machine"
+NO_AGENTS = "no agent is online: run percyd serve, or percyd worker on any machine"
 _AGENTS_SHOWN = 50
 
 

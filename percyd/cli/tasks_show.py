@@ -120,12 +120,11 @@ def task_cells(console: Console, task: Json, *, full: bool = False) -> list[Text
     return [*cells, joined([said, title])]
 
 
-def render_task_list(console: Console, status: Json) -> None:
-    """Show the tasks of a `cluster_status`, one line each."""
-    if not status["tasks"]:
+def render_task_list(console: Console, tasks: Sequence[Json]) -> None:
+    """Show the ``tasks`` of a `cluster_status`, one line each."""
+    if not tasks:
         line(console, Text(NO_TASKS))
-    rows = [task_cells(console, task, full=True) for task in status["tasks"]]
-    table(console, rows)
+    table(console, [task_cells(console, task, full=True) for task in tasks])
 
 
 def render_task(console: Console, task: Json) -> None:

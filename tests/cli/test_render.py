@@ -354,8 +354,8 @@ def hostile_pages(width: int) -> dict[str, str]:
     }
     pages = {
         "status": printed(render_status, status, [HOSTILE], width=width),
-        "plans": printed(render_plan_list, status, width=width),
-        "tasks": printed(render_task_list, status, width=width),
+        "plans": printed(render_plan_list, status["plans"], width=width),
+        "tasks": printed(render_task_list, status["tasks"], width=width),
         "plan": printed(render_plan, plan_show(snapshot, "shop"), width=width),
         "event": printed(render_event, event, width=width),
     }
@@ -378,16 +378,25 @@ def test_hostile_text_does_nothing_on_any_page(width: int) -> None:
 
 def test_the_list_of_plans_has_progress_and_status() -> None:
     entries = [*shop(), plan("later", paused=why(Reason.BUDGET)), plan("x" * 48)]
+    status = status_of(entries)
 
-    assert printed(render_plan_list, status_of(entries)).splitlines() == [
+    page = printed(render_plan_list, status["plans"], status["tasks"])
+
+    assert page.splitlines() == [
         "later  paused     0/0  Plan later",
         "shop   executing  1/8  Rework the shop",
         f"{'x' * 48}  ready      0/0  Plan xxxxxxxx…",
     ]
 
 
+def test_the_list_of_plans_without_their_tasks_has_no_progress() -> None:
+    page = printed(render_plan_list, status_of(shop())["plans"])
+
+    assert page == "shop  executing  Rework the shop\n"
+
+
 def test_the_list_of_tasks_has_full_ids() -> None:
-    lines = printed(render_task_list, status_of(shop())).splitlines()
+    lines = printed(render_task_list, status_of(shop())["tasks"]).splitlines()
 
     assert [line.split()[0] for line in lines] == [
         *("shop.api", "shop.e2e", "shop.free", "shop.gpu"),
@@ -398,7 +407,7 @@ def test_the_list_of_tasks_has_full_ids() -> None:
 
 @pytest.mark.parametrize("render", [render_plan_list, render_task_list])
 def test_empty_lists_say_what_to_do_next(render: Callable[..., None]) -> None:
-    assert ".percy/plans" in printed(render, status_of([]))
+    assert ".percy/plans" in printed(render, [])
 
 
 def test_a_plan_in_full() -> None:
