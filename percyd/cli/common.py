@@ -56,11 +56,16 @@ class Options:
             render(console())
 
 
+#: For readers that are no terminal: grep wants its lines whole.
+_PIPE_WIDTH = 200
+
+
 def console() -> Console:
     """Standard output as rich sees it: no colour unless it is a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(highlight=False, width=width)
 
 
 def print_json(document: object) -> None:

@@ -56,9 +56,7 @@ def demo(options: Options, keep: bool, slots: int) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(
-    options: Options, clone: Path, environ: dict[str, str], slots: int
-) -> Outcome:
+def _run(options: Options, clone: Path, environ: dict[str, str], slots: int) -> Outcome:
     from percyd.daemon import Daemon
     from percyd.session import Percyd
 

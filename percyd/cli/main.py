@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -49,4 +50,8 @@ def cli() -> None:
 
 def main() -> None:
     """The ``percyd`` program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A title may hold what the terminal's encoding does not.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run_guarded(lambda: cli.main(standalone_mode=False, prog_name="percyd")))

@@ -114,7 +114,8 @@ def list_(options: Options) -> None:
     finally:
         percyd.close()
     found = cluster_status(state.tip, state.read_at, state.snapshot)
-    options.show({"plans": found["plans"]}, lambda c: render_plan_list(c, found["plans"]))
+    plans, tasks = found["plans"], found["tasks"]
+    options.show({"plans": plans}, lambda c: render_plan_list(c, plans, tasks))
     finish_read(state, old)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,11 @@ from percyd.cli.common import (
     print_json,
     read_state,
 )
+
+if TYPE_CHECKING:
+    from percyd.session import Percyd
+    from percyd.state.follower import State
+    from percyd.views.history import Event
 
 #: Between two looks of ``log -f``, seconds.
 _FOLLOW_S = 1.0
@@ -49,7 +55,6 @@ def status(options: Options, plan_id: str | None) -> None:
 def log(options: Options, what: str | None, follow: bool, limit: int | None) -> None:
     """Print the history of percy/state as events, oldest first."""
     from percyd.cli.history import render_event
-    from percyd.views.history import events
     from percyd.views.show import plan_show, task_show
 
     percyd = options.open(in_workspace=True)
@@ -61,34 +66,44 @@ def log(options: Options, what: str | None, follow: bool, limit: int | None) -> 
             task = task_show(state.snapshot, what)["id"]
         elif what is not None:
             plan = plan_show(state.snapshot, what)["id"]
-        seen = None
-        while True:
-            found = list(
-                events(
-                    percyd.hub.git,
-                    state.tip,
-                    plan=plan,
-                    task=task,
-                    limit=limit,
-                    after=seen,
-                )
-            )
-            for event in reversed(found):
-                if options.json and follow:
+        found = _events(percyd, state, None, limit, plan=plan, task=task)
+        if options.json and not follow:
+            print_json({"events": [event.as_json() for event in found]})
+            found = []
+        while found or follow:
+            for event in found:
+                if options.json:
                     print_json(event.as_json())
-                elif not options.json:
+                else:
                     render_event(out, event.as_json())
-            if options.json and not follow:
-                print_json({"events": [event.as_json() for event in found[::-1]]})
             if not follow:
                 break
             seen = state.tip
             while state.tip == seen:
                 percyd.clock.wait(threading.Event(), _FOLLOW_S)
                 state = percyd.refresh()
+            found = _events(percyd, state, seen, None, plan=plan, task=task)
     finally:
         percyd.close()
     finish_read(state, old)
+
+
+def _events(
+    percyd: Percyd,
+    state: State,
+    after: str | None,
+    limit: int | None,
+    *,
+    plan: str | None,
+    task: str | None,
+) -> list[Event]:
+    """The events up to a state, oldest first."""
+    from percyd.views.history import events
+
+    found = events(
+        percyd.hub.git, state.tip, plan=plan, task=task, limit=limit, after=after
+    )
+    return list(found)[::-1]
 
 
 @click.command()

@@ -35,7 +35,9 @@ def list_(options: Options, plan_id: str | None) -> None:
     finally:
         percyd.close()
     found = cluster_status(state.tip, state.read_at, state.snapshot, plan_id)
-    options.show({"tasks": found["tasks"]}, lambda c: render_task_list(c, found["tasks"]))
+    options.show(
+        {"tasks": found["tasks"]}, lambda c: render_task_list(c, found["tasks"])
+    )
     finish_read(state, old)
 
 
