@@ -1,0 +1,198 @@
+"""Plan documents: one schema in four syntaxes, checked with every problem at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from percyd.core import fields
+from percyd.core.formats import EXTENSIONS, Extension, extension_of, read
+from percyd.core.ids import document_id_problem, slug
+from percyd.core.nodes import Node, join, shown
+from percyd.core.problems import Problem, Report, Unreadable
+from percyd.core.reading import DOCUMENT, read_document
+from percyd.core.records import Budget, Land, TaskType
+
+__all__ = [
+    "Document",
+    "DocumentDefaults",
+    "DocumentTask",
+    "Parsed",
+    "Problem",
+    "is_plan_file",
+    "json_schema",
+    "parse",
+    "plan_id_of",
+]
+
+#: A shell command; False: no gate; None: nothing is said, what is further out holds.
+Gate = str | Literal[False] | None
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DocumentDefaults(_Value):
+    """What a task of the plan has where it says nothing itself."""
+
+    runner: str | None = None
+    specialization: tuple[str, ...] | None = None
+    timeout_s: float | None = None
+    max_attempts: int | None = None
+    review: bool | None = None
+    verify: Gate = None
+
+
+class DocumentTask(_Value):
+    """One task, as it is written; None where it says nothing."""
+
+    id: str
+    title: str
+    description: str | None = None
+    type: TaskType = "implement"
+    runner: str | None = None
+    run: str | None = None
+    specialization: tuple[str, ...] | None = None
+    depends_on: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    priority: int = 0
+    verify: Gate = None
+    timeout_s: float | None = None
+    max_attempts: int | None = None
+    review: bool | None = None
+    allow_empty: bool | None = None
+
+
+class Document(_Value):
+    """A plan as it is written; ``tasks`` None: in prose, an agent breaks it down."""
+
+    title: str
+    description: str | None = None
+    status: Literal["ready", "draft"] = "ready"
+    base: str | None = None
+    verify: Gate = None
+    land: Land | None = None
+    review_plan: bool = False
+    defaults: DocumentDefaults | None = None
+    budget: Budget | None = None
+    tasks: tuple[DocumentTask, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What was found in a file: a document, or problems."""
+
+    name: str
+    extension: Extension
+    document: Document | None
+    problems: tuple[Problem, ...]
+    _root: Node | None = None
+
+    def problem_at(self, text: str, *path: str | int) -> Problem:
+        """A problem that only the caller can see, with the line of a value.
+
+        Args:
+            text: What is wrong; what is allowed.
+            path: The way to the value: ``"tasks", 3, "runner"``. Where that is not in
+                the document, the line is that of the nearest value around it.
+        """
+        node, field = self._root, ""
+        line = 1
+        for step in path:
+            field = join(field, step)
+            node = _child(node, step)
+            line = node.line if node else line
+        return Problem(self.name, line, field, text)
+
+    def missing_runner(self, configured: str | None) -> list[Problem]:
+        """The tasks that neither name a runner or command nor get a runner.
+
+        Args:
+            configured: The configuration's default runner.
+        """
+        document = self.document
+        if document is None or configured is not None:
+            return []
+        if document.defaults is not None and document.defaults.runner is not None:
+            return []
+        if document.tasks is None:
+            return [self.problem_at(_NO_RUNNER, "defaults", "runner")]
+        return [
+            self.problem_at(_NO_RUNNER, "tasks", index, "runner")
+            for index, task in enumerate(document.tasks)
+            if task.run is None and task.runner is None
+        ]
+
+
+_NO_RUNNER = (
+    "missing, and no default runner is configured; name a runner, here or as "
+    "runner in .percy/config.toml, or give a command as run"
+)
+
+
+def _child(node: Node | None, step: str | int) -> Node | None:
+    if node is None:
+        return None
+    if isinstance(node.value, dict) and isinstance(step, str):
+        return node.value.get(step)
+    if isinstance(node.value, list) and isinstance(step, int):
+        return node.value[step] if step < len(node.value) else None
+    return None
+
+
+def parse(name: str, data: bytes) -> Parsed:
+    """Read a plan document and find everything that is wrong with it.
+
+    Args:
+        name: The file's name or path, as it is to stand in problems; its ending tells
+            the format, else the content does.
+        data: The content.
+    """
+    extension = extension_of(name, data)
+    report = Report(name)
+    root: Node | None = None
+    values: dict[str, Any] = {}
+    try:
+        root = read(extension, data, report)
+        values = read_document(root, report)
+    except Unreadable as fault:
+        report.stop(fault)
+    problems = tuple(sorted(report.problems, key=lambda problem: problem.line))
+    parsed = Parsed(name, extension, None, problems, root)
+    return parsed if problems else replace(parsed, document=Document(**values))
+
+
+def plan_id_of(filename: str) -> tuple[str, str | None]:
+    """The plan id that a file's name gives, and what is wrong with it or None."""
+    stem, dot, ending = filename.rpartition("/")[2].rpartition(".")
+    if not dot or ending not in EXTENSIONS:
+        stem = filename.rpartition("/")[2]
+    stem = stem.removesuffix(".plan")
+    problem = document_id_problem(stem)
+    if problem is None:
+        return stem, None
+    offer = f"name the file '{slug(stem[:200])}' instead, with the same ending"
+    return stem, f"{shown(stem)} {problem}; {offer}"
+
+
+def is_plan_file(name: str) -> bool:
+    """Whether a file of this name, in the folder of plans, is a plan."""
+    stem, dot, ending = name.rpartition(".")
+    if not dot or ending not in EXTENSIONS or "/" in name or name.startswith("."):
+        return False
+    return not name.startswith("README") and stem.lower() != "readme"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a document, whatever its syntax.
+
+    It cannot say everything: ids, dependencies and texts have rules beyond it.
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "percyd plan document",
+        **fields.mapping_schema(DOCUMENT),
+    }
