@@ -15,6 +15,7 @@ from percyd.core.ids import agent_id
 from percyd.core.operations.agents import Depart
 from percyd.core.reasons import Reason
 from percyd.core.records import Agent, Task
+from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
 from percyd.dispatch.monitor import Monitor
 from percyd.errors import PercydError
@@ -64,6 +65,13 @@ class Outcome:
             count = len(self.problems)
             parts.append(f"{count} plan file{'s' * (count != 1)} refused")
         return "; ".join(parts)
+
+    @property
+    def hint(self) -> str:
+        """Where to look."""
+        if self.failed or self.waiting:
+            return "see percyd status"
+        return "mend what is said above; percyd plan check tells more"
 
 
 def _named(tasks: tuple[Task, ...]) -> str:
@@ -143,7 +151,7 @@ class Daemon:
                 if self._until_idle and not self._busy():
                     raise
                 log.warning("waits", extra={"why": str(error)})
-                self._poll_s = POLL_S[1]
+                self._pace(changed=False)
             self._clock.wait(self._wake, self._pause_s())
 
     def _turn(self) -> None:
@@ -224,9 +232,7 @@ class Daemon:
             lock = FileLock(percyd.home.lock(f"slot-{number}"))
             if lock.acquire():
                 held.callback(lock.release)
-                clone = SlotClone.open(percyd.home.slot(number), percyd.hub)
-                rescue_leftovers(percyd.hub, clone, percyd.clock)
-                clones.append(clone)
+                clones.append(SlotClone.open(percyd.home.slot(number), percyd.hub))
             number += 1
         return clones
 
@@ -234,8 +240,9 @@ class Daemon:
         """Agents of this clone whose process is gone: their tasks go back at once.
 
         Each agent holds its lock file for as long as it lives, so that a free lock
-        says for certain that the process is gone.
+        says for certain that the process is gone. What it left is rescued first.
         """
+        rescued = self._rescue_leftovers()
         for agent in self._store.state.snapshot.agents.values():
             path = self._percyd.home.lock(agent.id)
             if agent.status is not AgentStatus.JOINED or not path.exists():
@@ -244,9 +251,25 @@ class Daemon:
             if lock.acquire():
                 message = f"the process of {agent.id} is gone"
                 stamp = self._store.stamp()
-                self._store.apply(Depart(stamp, agent.id, lost=True, message=message))
+                self._store.apply(
+                    Depart(stamp, agent.id, lost=True, message=message, rescued=rescued)
+                )
                 path.unlink(missing_ok=True)
                 lock.release()
+
+    def _rescue_leftovers(self) -> dict[str, Oid]:
+        """What the slots that nobody holds have left, on rescue refs: task to commit."""
+        percyd = self._percyd
+        found: dict[str, Oid] = {}
+        for folder in sorted(percyd.home.slots.iterdir()):
+            lock = FileLock(percyd.home.lock(f"slot-{folder.name}"))
+            if lock.acquire():
+                try:
+                    clone = SlotClone.open(folder, percyd.hub)
+                    found |= rescue_leftovers(percyd.hub, clone, percyd.clock)
+                finally:
+                    lock.release()
+        return found
 
     def _leave(self) -> None:
         if self._worker is None:

@@ -154,10 +154,12 @@ def finish_read(state: State, error: RemoteUnreachable | None) -> None:
     """After a read: if it was of old state, say so and exit with 3."""
     if error is None:
         return
-    raise type(error)(
-        f"{error.message}; shown is the last known state, read {state.read_at:%F %T} UTC",
-        hint=error.hint,
+    read_at = f"{state.read_at:%F %T} UTC"
+    click.echo(
+        f"percyd: {error.message}; shown is the last known state, read {read_at}",
+        err=True,
     )
+    raise click.exceptions.Exit(error.exit_code)
 
 
 def fail(error: PercydError, *, as_json: bool) -> int:

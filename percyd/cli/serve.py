@@ -94,7 +94,7 @@ def _run(
     if daemon.stop.is_set() or not until_idle:
         return daemon.exit_code
     if not outcome.good:
-        raise WorkFailed(outcome.words, hint="see percyd status")
+        raise WorkFailed(outcome.words, hint=outcome.hint)
     if options.json:
         print_json({"completed": outcome.completed})
     return 0

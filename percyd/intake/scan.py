@@ -252,5 +252,6 @@ class Intake:
         if key in self._reported:
             return
         self._reported.add(key)
-        log.error("plan refused", extra={"plan": file.name, "why": str(error)})
+        for line in str(error).splitlines():
+            log.error("plan refused", extra={"plan": file.name, "why": line})
         self.problems.append(str(error))

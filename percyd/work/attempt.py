@@ -10,11 +10,16 @@ from percyd.core.operations.completion import CompleteReview, Report
 from percyd.core.reasons import Reason
 from percyd.core.records import Plan
 from percyd.core.refs import Oid
-from percyd.errors import MergeConflictError, PercydError, StaleClaim
+from percyd.errors import (
+    MergeConflictError,
+    PercydError,
+    StaleClaim,
+    UnsupportedRepository,
+)
 from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import Runner, RunReport
 from percyd.runners.command import ShellRunner
-from percyd.work.collect import Collector, push_rescue
+from percyd.work.collect import Collector, push_rescue, refuse_unsupported
 from percyd.work.environment import task_environment
 from percyd.work.failure import AttemptFailed, Interrupted
 from percyd.work.held import HeldClaim
@@ -43,6 +48,7 @@ class Attempt:
         self._path = clone.path(worktree_name(self._task.id, self._task.attempt))
         self._collector: Collector | None = None
         self._result: Oid | None = None
+        self._may_lose = False
 
     def _record(self) -> Plan:
         return self._shop.store.state.snapshot.plans[self._task.plan].record
@@ -60,11 +66,13 @@ class Attempt:
                 self._held.end(failure)
         except StaleClaim:
             log.warning("claim is gone", extra={"task": self._task.id})
-            if not self._rescue():
-                return
+            self._rescue()
         except Interrupted:
             return
-        self._clean_up()
+        if self._may_lose:
+            log.error("kept", extra={"task": self._task.id, "path": str(self._path)})
+        else:
+            self._clean_up()
 
     def _straight_path(self) -> None:
         """Raises `AttemptFailed` with the reason where it is left."""
@@ -78,25 +86,26 @@ class Attempt:
             raise
         except Interrupted as stopped:
             raise self._failed(Reason.RELEASED, "percyd was stopped") from stopped
+        except UnsupportedRepository as error:
+            raise self._failed(Reason.UNSUPPORTED_REPOSITORY, error.message) from error
+        except PercydError as error:
+            raise self._failed(Reason.WORKSPACE_FAILED, str(error)) from error
         except Exception as error:
             # Whatever breaks here must not leave a claim that nobody works on.
             log.exception("attempt broke", extra={"task": self._task.id})
             raise self._failed(Reason.WORKSPACE_FAILED, str(error)) from error
 
     def _failed(self, reason: Reason, message: str) -> AttemptFailed:
-        return AttemptFailed(reason, message, commit=self._what_there_is())
+        commit = self._what_there_is()
+        if self._may_lose:
+            message = f"{message}; the worktree is kept: {self._path}"
+        return AttemptFailed(reason, message, commit=commit)
 
     def _prepare(self) -> None:
         """Make the workspace at the tip of the integration branch."""
         self._base = self._tip()
         self._held.begin(self._base)
-        facts = self._shop.hub.facts(self._base)
-        if facts.submodules or facts.filters:
-            what = (*facts.submodules, *facts.filters)[0]
-            raise AttemptFailed(
-                Reason.UNSUPPORTED_REPOSITORY,
-                f"submodules and filters are not supported: {what}",
-            )
+        refuse_unsupported(self._shop.hub, self._base)
         self._clone.checkout(self._path.name, self._branch, self._base)
         self._collect_from(self._base)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -224,22 +233,23 @@ class Attempt:
             commit = self._collector.everything(self._shop.clock.now())
         except (PercydError, OSError) as error:
             log.error("not collected", extra={"task": self._task.id, "why": str(error)})
+            self._may_lose = True
             return None
         return commit if commit != self._collector.base else None
 
     # The end
 
-    def _rescue(self) -> bool:
-        """Keep the work of a claim that is gone; true if nothing is left to lose."""
+    def _rescue(self) -> None:
+        """Keep the work of a claim that is gone, by a push of its own."""
         commit = self._what_there_is()
         if commit is None:
-            return True
+            return
         ref = rescue_ref(self._task.id, self._task.attempt)
         try:
-            return push_rescue(self._shop.hub, ref, commit)
+            self._may_lose = not push_rescue(self._shop.hub, ref, commit)
         except PercydError as error:
             log.error("not rescued", extra={"task": self._task.id, "why": str(error)})
-            return False
+            self._may_lose = True
 
     def _clean_up(self) -> None:
         try:

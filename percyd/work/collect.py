@@ -53,6 +53,7 @@ class Collector:
                 Reason.LEFT_BRANCH,
                 f"{short_ref(branch)} no longer contains its base {self.base[:10]}",
             )
+        refuse_unsupported(self.hub, commit)
         if self.hub.tree_of(commit) == self.hub.tree_of(self.base):
             return self._empty(commit, now)
         return commit
@@ -83,6 +84,22 @@ class Collector:
         return (
             f"{self.task.title}\n\n"
             f"Percy-Task: {self.task.id}\nPercy-Attempt: {self.task.attempt}\n"
+        )
+
+
+def refuse_unsupported(hub: Hub, commit: Oid) -> None:
+    """Refuse a tree with submodules or filters, which no worktree could hold safely.
+
+    Raises:
+        AttemptFailed: for the base that a task would start from, and for a result that
+            would bring them in and so stop every other task of its plan.
+    """
+    facts = hub.facts(commit)
+    found = (*facts.submodules, *facts.filters)
+    if found:
+        raise AttemptFailed(
+            Reason.UNSUPPORTED_REPOSITORY,
+            f"submodules and filters are not supported: {found[0]}",
         )
 
 

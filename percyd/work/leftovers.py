@@ -9,7 +9,7 @@ from pathlib import Path
 from percyd.clock import Clock
 from percyd.core.ids import plan_branch, plan_of, rescue_ref
 from percyd.core.refs import Oid
-from percyd.errors import PercydError
+from percyd.errors import GitError, PercydError
 from percyd.repo.hub import Hub
 from percyd.repo.objects import is_ancestor
 from percyd.repo.values import PERCYD
@@ -27,34 +27,40 @@ def worktree_name(task: str, attempt: int) -> str:
     return f"{task}.{attempt}"
 
 
-def rescue_leftovers(hub: Hub, clone: SlotClone, clock: Clock) -> None:
+def rescue_leftovers(hub: Hub, clone: SlotClone, clock: Clock) -> dict[str, Oid]:
     """Push what a slot's leftover worktrees hold to rescue refs, then sweep them.
 
-    A worktree whose work could not be pushed stays where it is.
+    Returns the rescued commits by task. A worktree whose work could not be pushed
+    stays where it is.
     """
-    keep = set()
+    keep: set[str] = set()
+    rescued: dict[str, Oid] = {}
     for path in clone.worktrees():
         try:
-            if not _rescue(hub, clone, path, clock):
-                keep.add(path.name)
+            rescued |= _rescue(hub, clone, path, clock)
         except (PercydError, OSError) as error:
             log.error("not rescued", extra={"path": str(path), "why": str(error)})
             keep.add(path.name)
     clone.sweep(keep)
+    return rescued
 
 
-def _rescue(hub: Hub, clone: SlotClone, path: Path, clock: Clock) -> bool:
+def _rescue(hub: Hub, clone: SlotClone, path: Path, clock: Clock) -> dict[str, Oid]:
     match = _NAME.fullmatch(path.name)
     _, head = clone.head(path)
     if match is None or head is None:
-        return not any(path.iterdir())
+        if any(path.iterdir()):
+            raise GitError("it is no worktree of percyd's; look at it and remove it")
+        return {}
     task, attempt = match["task"], int(match["attempt"])
     commit: Oid = hub.ingest(clone.git_dir, head)
     message = f"Unfinished work of {task}, attempt {attempt}\n"
     leftover = hub.snapshot_work_tree(path, commit, message, PERCYD, clock.now())
     if leftover is None and _is_merged(hub, commit, plan_of(task)):
-        return True
-    return push_rescue(hub, rescue_ref(task, attempt), leftover or commit)
+        return {}
+    if not push_rescue(hub, rescue_ref(task, attempt), leftover or commit):
+        raise GitError("the remote did not take its rescue ref")
+    return {task: leftover or commit}
 
 
 def _is_merged(hub: Hub, commit: Oid, plan: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from percyd.core.edges import AgentStatus, Op, TaskStatus
 from percyd.core.operations.base import (
@@ -16,6 +17,7 @@ from percyd.core.operations.base import (
 from percyd.core.operations.claims import Ending, end_attempt
 from percyd.core.reasons import Reason
 from percyd.core.records import FORMAT, Agent, FormatMarker, Plan, Task, Why
+from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
 from percyd.errors import IllegalTransition, UnknownIdError
 
@@ -61,12 +63,16 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Depart:
-    """An agent leaves, or is known to be dead: it and all its claims in one commit."""
+    """An agent leaves, or is known to be dead: it and all its claims in one commit.
+
+    ``rescued`` says which of its tasks have work on their rescue refs already.
+    """
 
     stamp: Stamp
     agent: str
     lost: bool = False
     message: str = ""
+    rescued: Mapping[str, Oid] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
     def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
@@ -87,7 +93,8 @@ class Depart:
         held = [t for t in snapshot.held_tasks() if t.assigned_to == self.agent]
         puts: list[Plan | Task] = []
         for task in sorted(held, key=lambda t: t.id):
-            puts += self._let_go(snapshot.put(*puts), task, ending, op)
+            own = replace(ending, commit=self.rescued.get(task.id))
+            puts += self._let_go(snapshot.put(*puts), task, own, op)
         tasks = [entry for entry in puts if isinstance(entry, Task)]
         return Decision(
             op,
