@@ -161,10 +161,8 @@ class Percyd:
         if not ahead:
             return []
         commits = "1 commit" if ahead == 1 else f"{ahead} commits"
-        return [
-            f"local {branch} is {commits} ahead of the remote: work starts from the "
-            f"remote's {branch}, without them"
-        ]
+        found = f"local {branch} is {commits} ahead of the remote"
+        return [f"{found}: work starts from the remote's {branch}, without them"]
 
     def close(self) -> None:
         """End the long-lived readers, if there are any."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from percyd.core.document import Document, DocumentTask
+from percyd.core.document.parse import Document, DocumentTask
 from percyd.core.edges import PlanStatus, TaskStatus
 from percyd.core.ids import full_id
 from percyd.core.records import Defaults, Plan, Source, Task
@@ -70,10 +70,10 @@ def _task(plan: Plan, given: DocumentTask, defaults: Defaults) -> Task:
         plan=plan.id,
         title=given.title,
         description=given.description,
-        type=given.type or "implement",
+        type=given.type,
         runner=runner,
         run=given.run,
-        specialization=given.specialization or defaults.specialization,
+        specialization=_listed(given.specialization, defaults.specialization),
         depends_on=depends_on,
         paths=given.paths,
         priority=given.priority,
@@ -101,6 +101,11 @@ def _planner(plan: Plan, defaults: Defaults) -> Task:
         status=TaskStatus.SUBMITTED,
         created_by=plan.created_by,
     )
+
+
+def _listed(own: tuple[str, ...] | None, default: tuple[str, ...]) -> tuple[str, ...]:
+    """A task's own list, an empty one too, else the default."""
+    return default if own is None else own
 
 
 def _first(*values: str | bool | None) -> str | bool | None:

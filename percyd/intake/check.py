@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from percyd.core.document import Parsed, Problem, parse, plan_id_of
+from percyd.core.document.parse import Parsed, Problem, parse, plan_id_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from percyd.config import COMMITTED, shaping
-from percyd.core.document import is_plan_file, parse, plan_id_of
+from percyd.core.document.parse import is_plan_file, parse, plan_id_of
 from percyd.core.operations.plans import TakeIn
 from percyd.core.records import Source
 from percyd.core.refs import Oid

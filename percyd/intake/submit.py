@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from percyd.config import COMMITTED
-from percyd.core.document import parse, plan_id_of
+from percyd.core.document.parse import parse, plan_id_of
 from percyd.core.ids import slug
 from percyd.core.records import Source
 from percyd.core.snapshot import Snapshot

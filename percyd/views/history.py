@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from percyd.core.document.problems import escaped
 from percyd.core.ids import plan_of, short_of
-from percyd.core.problems import escaped
 from percyd.core.refs import Oid
 from percyd.errors import UnknownIdError
 from percyd.repo.runner import Git

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from percyd.core.document.problems import escaped
 from percyd.core.graph import nearest, topological
 from percyd.core.ids import plan_of, short_of
-from percyd.core.problems import escaped
 from percyd.core.records import Task
 from percyd.core.snapshot import PlanState, Snapshot
 from percyd.errors import UnknownIdError

@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-from percyd.core.nodes import (
+from percyd.core.document.nodes import (
     MAX_DEPTH,
     MAX_VALUES,
     Builder,
@@ -20,7 +20,7 @@ from percyd.core.nodes import (
     too_deep,
     too_many,
 )
-from percyd.core.problems import Report, Unreadable
+from percyd.core.document.problems import Report, Unreadable
 
 Path = tuple[str | int, ...]
 

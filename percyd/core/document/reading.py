@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
-from percyd.core import fields, rules
-from percyd.core.fields import Field, read_mapping
+from percyd.core.document import fields, rules
+from percyd.core.document.fields import Field, read_mapping
+from percyd.core.document.nodes import BAD, Node, join
+from percyd.core.document.problems import Report
+from percyd.core.document.relations import check_relations
 from percyd.core.ids import ID_PATTERN
-from percyd.core.nodes import BAD, Node, join
-from percyd.core.problems import Report
 from percyd.core.records import PRIORITY_LIMIT, TaskType
-from percyd.core.relations import check_relations
 
 MAX_TASKS = 20_000
 MAX_TIMEOUT_S = 604_800

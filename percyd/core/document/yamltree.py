@@ -11,8 +11,8 @@ import re
 
 import yaml
 
-from percyd.core.nodes import BAD, Builder, Node, Scalar, shown
-from percyd.core.problems import Report, Unreadable
+from percyd.core.document.nodes import BAD, Builder, Node, Scalar, shown
+from percyd.core.document.problems import Report, Unreadable
 
 _Loader: type[yaml.CSafeLoader] | type[yaml.SafeLoader]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from percyd.core import fields
-from percyd.core.formats import EXTENSIONS, Extension, extension_of, read
+from percyd.core.document import fields
+from percyd.core.document.formats import EXTENSIONS, Extension, extension_of, read
+from percyd.core.document.nodes import Node, join, shown
+from percyd.core.document.problems import Problem, Report, Unreadable
+from percyd.core.document.reading import DOCUMENT, read_document
 from percyd.core.ids import document_id_problem, slug
-from percyd.core.nodes import Node, join, shown
-from percyd.core.problems import Problem, Report, Unreadable
-from percyd.core.reading import DOCUMENT, read_document
 from percyd.core.records import Budget, Land, TaskType
 
 __all__ = [
@@ -110,16 +110,16 @@ class Parsed:
     def missing_runner(self, configured: str | None) -> list[Problem]:
         """The tasks that neither name a runner or command nor get a runner.
 
+        A prose plan has none yet: it is taken in and waits for an agent that plans.
+
         Args:
             configured: The configuration's default runner.
         """
         document = self.document
-        if document is None or configured is not None:
+        if document is None or document.tasks is None or configured is not None:
             return []
         if document.defaults is not None and document.defaults.runner is not None:
             return []
-        if document.tasks is None:
-            return [self.problem_at(_NO_RUNNER, "defaults", "runner")]
         return [
             self.problem_at(_NO_RUNNER, "tasks", index, "runner")
             for index, task in enumerate(document.tasks)

@@ -6,11 +6,11 @@ import codecs
 import re
 from typing import Final, Literal
 
-from percyd.core.jsontree import read_json
-from percyd.core.nodes import BAD, Node
-from percyd.core.problems import Report, Unreadable
-from percyd.core.tomltree import read_toml
-from percyd.core.yamltree import read_yaml
+from percyd.core.document.jsontree import read_json
+from percyd.core.document.nodes import BAD, Node
+from percyd.core.document.problems import Report, Unreadable
+from percyd.core.document.tomltree import read_toml
+from percyd.core.document.yamltree import read_yaml
 
 MAX_BYTES = 4 * 1024 * 1024
 

@@ -10,8 +10,8 @@ import json
 import re
 from typing import NoReturn
 
-from percyd.core.nodes import Builder, Node, shown
-from percyd.core.problems import Report, Unreadable
+from percyd.core.document.nodes import Builder, Node, shown
+from percyd.core.document.problems import Report, Unreadable
 
 _SPACE = re.compile(r"[ \t\n\r]*+")
 _TOKEN = re.compile(

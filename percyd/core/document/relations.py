@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from percyd.core.fields import MAX_ITEMS
+from percyd.core.document.fields import MAX_ITEMS
+from percyd.core.document.nodes import Node, join, shown
+from percyd.core.document.problems import Report, escaped
 from percyd.core.graph import nearest, shortest_cycle
-from percyd.core.nodes import Node, join, shown
-from percyd.core.problems import Report, escaped
 
 _CYCLE_SHOWN = 5
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
-from percyd.core.problems import Report, Unreadable, escaped
+from percyd.core.document.problems import Report, Unreadable, escaped
 
 MAX_DEPTH = 50
 #: Far above any document of 20,000 tasks; bounds the memory that 4 MiB can ask for.

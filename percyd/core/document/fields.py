@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from percyd.core import rules
+from percyd.core.document import rules
+from percyd.core.document.nodes import BAD, Node, join, shown
+from percyd.core.document.problems import Report
 from percyd.core.graph import nearest
 from percyd.core.ids import ID_PATTERN, document_id_problem, slug
-from percyd.core.nodes import BAD, Node, join, shown
-from percyd.core.problems import Report
 
 #: The longest list, whatever it lists.
 MAX_ITEMS = 20_000

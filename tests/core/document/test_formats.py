@@ -10,13 +10,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percyd.core import yamltree
-from percyd.core.formats import MAX_BYTES, decode, extension_of, read
-from percyd.core.jsontree import read_json
-from percyd.core.nodes import MAX_VALUES, Bad, Node
-from percyd.core.problems import MAX_PROBLEMS, Problem, Report, Unreadable, escaped
-from percyd.core.tomltree import read_toml
-from percyd.core.yamltree import read_yaml
+from percyd.core.document import yamltree
+from percyd.core.document.formats import MAX_BYTES, decode, extension_of, read
+from percyd.core.document.jsontree import read_json
+from percyd.core.document.nodes import MAX_VALUES, Bad, Node
+from percyd.core.document.problems import (
+    MAX_PROBLEMS,
+    Problem,
+    Report,
+    Unreadable,
+    escaped,
+)
+from percyd.core.document.tomltree import read_toml
+from percyd.core.document.yamltree import read_yaml
 
 READERS = {"json": read_json, "yaml": read_yaml, "toml": read_toml}
 fuzz = settings(derandomize=True, deadline=None, max_examples=200)
