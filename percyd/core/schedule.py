@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from percyd.core.edges import RUNNABLE, AgentStatus, PlanStatus, TaskStatus
-from percyd.core.reasons import RETRIED
+from percyd.core.ready import Kind, in_turn, kind_of, needs_rest
 from percyd.core.records import Agent, Plan, Task
-from percyd.core.snapshot import PlanState, Snapshot
+from percyd.core.snapshot import Snapshot
 
 _GLOB = "*?["
 
@@ -43,18 +42,18 @@ def overlap(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     )
 
 
-def suits(task: Task, agent: Agent) -> bool:
-    """Whether the agent can run the task at all: its capabilities and its runners.
+def suits(kind: Kind, agent: Agent) -> bool:
+    """Whether an agent can run tasks of a kind: its capabilities and its runners.
 
     An empty ``specialization`` suits everyone; otherwise one capability in common is
     enough. A task of type ``plan`` needs a planning runner, which no agent of this
     version has, so that a prose plan waits.
     """
-    if task.type == "plan":
+    if kind.plans:
         return False
-    if task.run is None and task.runner not in agent.runners:
+    if kind.runner is not None and kind.runner not in agent.runners:
         return False
-    wanted = set(task.specialization)
+    wanted = set(kind.specialization)
     return not wanted or bool(wanted & set(agent.capabilities))
 
 
@@ -96,35 +95,23 @@ def waits(snapshot: Snapshot, task: Task) -> list[Wait]:
     if held_back:
         found.append(held_back)
     found += [Wait("paths", name) for name in reservations_in_the_way(snapshot, task)]
-    joined = [a for a in snapshot.agents.values() if a.status is AgentStatus.JOINED]
-    if not any(suits(task, agent) for agent in joined):
-        found.append(Wait("no_agent", _what_it_needs(task)))
+    nobody = no_agent(snapshot, kind_of(task))
+    if nobody:
+        found.append(nobody)
     return found
 
 
-def _what_it_needs(task: Task) -> str:
-    if task.type == "plan":
-        return "an agent with a planning runner"
-    needs = []
-    if task.specialization:
-        needs.append(" or ".join(task.specialization))
-    if task.run is None and task.runner:
-        needs.append(f"runner {task.runner}")
-    return ", ".join(needs) or "any agent"
-
-
-def needs_rest(task: Task) -> bool:
-    """Whether the task's last attempt failed, so that the next one has to wait.
-
-    How long is `reasons.backoff_s`; each worker counts from when it saw the requeue,
-    so that no clock is shared.
-    """
-    return (
-        task.status is TaskStatus.SUBMITTED
-        and task.retries > 0
-        and task.reason is not None
-        and task.reason.code in RETRIED
-    )
+def no_agent(snapshot: Snapshot, kind: Kind) -> Wait | None:
+    """The wait for an agent that suits tasks of a kind, if none has joined."""
+    for agent in snapshot.agents.values():
+        if agent.status is AgentStatus.JOINED and suits(kind, agent):
+            return None
+    if kind.plans:
+        return Wait("no_agent", "an agent with a planning runner")
+    needs = [" or ".join(kind.specialization)] if kind.specialization else []
+    if kind.runner:
+        needs.append(f"runner {kind.runner}")
+    return Wait("no_agent", ", ".join(needs) or "any agent")
 
 
 #: The requeued attempts that have rested long enough: (task, attempt).
@@ -139,19 +126,16 @@ def pick(snapshot: Snapshot, agent: Agent, count: int, rested: Rested) -> list[T
     held task, have overlapping reservations. A requeued task is left alone until its
     attempt is in ``rested``: one that this worker has not even seen is not.
     """
-    heap = [
-        (_rank(state, task, agent), task)
-        for state, task in _submitted(snapshot)
-        if suits(task, agent)
-        and not (needs_rest(task) and (task.id, task.attempt) not in rested)
-        and not unmet(snapshot, task)
-    ]
-    heapq.heapify(heap)
     reserved = [held.paths for held in snapshot.held_tasks() if held.paths]
     picked: list[Task] = []
-    while heap and len(picked) < count:
-        _, task = heapq.heappop(heap)
+    for task in _in_order(snapshot, agent):
+        if len(picked) == count:
+            break
+        if needs_rest(task) and (task.id, task.attempt) not in rested:
+            continue
         if any(overlap(task.paths, paths) for paths in reserved):
+            continue
+        if unmet(snapshot, task):
             continue
         picked.append(task)
         if task.paths:
@@ -159,13 +143,16 @@ def pick(snapshot: Snapshot, agent: Agent, count: int, rested: Rested) -> list[T
     return picked
 
 
-def _submitted(snapshot: Snapshot) -> Iterator[tuple[PlanState, Task]]:
-    for state in snapshot.plans.values():
-        if state.record.status in RUNNABLE and state.record.paused is None:
-            for task_id in state.submitted:
-                yield state, state.tasks[task_id]
-
-
-def _rank(state: PlanState, task: Task, agent: Agent) -> tuple[int, int, bytes, str]:
-    spread = hashlib.sha256(f"{agent.id} {task.id}".encode()).digest()
-    return -task.priority, -state.shape.heights[task.id], spread, task.id
+def _in_order(snapshot: Snapshot, agent: Agent) -> Iterator[Task]:
+    """The submitted tasks that suit an agent, best first, read only as far as needed."""
+    queue = []
+    for name, state in snapshot.plans.items():
+        if state.record.status not in RUNNABLE or state.record.paused is not None:
+            continue
+        spread = hashlib.sha256(f"{agent.id} {name}".encode()).digest()
+        for kind, rank, shards in state.ready.index.ranks():
+            if suits(kind, agent):
+                queue.append((rank, spread, kind, state, shards))
+    for _, _, _, state, shards in sorted(queue, key=lambda row: row[:2]):
+        for task_id in in_turn(shards, agent.id):
+            yield state.tasks[task_id]

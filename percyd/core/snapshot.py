@@ -16,6 +16,7 @@ from immutables import Map
 from percyd.core import graph
 from percyd.core.edges import ENDED, HELD, TaskStatus
 from percyd.core.ids import plan_of
+from percyd.core.ready import Ready, needs_rest
 from percyd.core.records import Agent, FormatMarker, Plan, Task
 
 
@@ -39,51 +40,98 @@ class Shape:
         return {task.id: task.depends_on for task in self._tasks.values()}
 
 
+class ReadyCell:
+    """A plan's `Ready` index, made when somebody asks and then moved task by task.
+
+    While a plan is being taken in nobody asks, and every task changes the heights.
+    """
+
+    __slots__ = ("_index", "_shape", "_tasks")
+
+    def __init__(
+        self, tasks: Map[str, Task], shape: Shape, index: Ready | None = None
+    ) -> None:
+        self._tasks = tasks
+        self._shape = shape
+        self._index = index
+
+    @property
+    def index(self) -> Ready:
+        """The index itself."""
+        if self._index is None:
+            self._index = Ready.of(
+                (task, self._shape.heights[task.id])
+                for task in self._tasks.values()
+                if task.status is TaskStatus.SUBMITTED
+            )
+        return self._index
+
+    def moved(self, tasks: Map[str, Task], old: Task, new: Task) -> ReadyCell:
+        """The cell after one task has changed, the graph being the same."""
+        index = self._index
+        if index is not None and old.status is TaskStatus.SUBMITTED:
+            index = index.remove(old, self._shape.heights[old.id])
+        if index is not None and new.status is TaskStatus.SUBMITTED:
+            index = index.add(new, self._shape.heights[new.id])
+        return ReadyCell(tasks, self._shape, index)
+
+
+_NO_TASKS: Map[str, Task] = Map()
+
+
 @dataclass(frozen=True, slots=True)
 class PlanState:
-    """One plan with its tasks, and what is kept ready for questions about them."""
+    """One plan with its tasks, and what is kept at hand for questions about them.
+
+    ``tired`` are the tasks that rest after a failed attempt.
+    """
 
     record: Plan
-    tasks: Map[str, Task] = field(default_factory=Map)
-    submitted: Map[str, None] = field(default_factory=Map)
+    tasks: Map[str, Task] = _NO_TASKS
+    tired: Map[str, None] = field(default_factory=Map)
     open_count: int = 0
     source: str | None = None
-    shape: Shape = field(default_factory=lambda: Shape(Map()))
+    shape: Shape = field(default_factory=lambda: Shape(_NO_TASKS))
+    ready: ReadyCell = field(
+        default_factory=lambda: ReadyCell(_NO_TASKS, Shape(_NO_TASKS))
+    )
 
     def put(self, task: Task) -> PlanState:
         """This plan with ``task`` added or replaced."""
         old = self.tasks.get(task.id)
         tasks = self.tasks.set(task.id, task)
-        same_shape = old is not None and old.depends_on == task.depends_on
+        if old is not None and old.depends_on == task.depends_on:
+            shape, ready = self.shape, self.ready.moved(tasks, old, task)
+        else:
+            shape = Shape(tasks)
+            ready = ReadyCell(tasks, shape)
         return replace(
             self,
             tasks=tasks,
-            submitted=self._submitted_with(task),
+            tired=_with_or_without(self.tired, task.id, needs_rest(task)),
             open_count=self.open_count + _is_open(task) - _is_open(old),
-            shape=self.shape if same_shape else Shape(tasks),
+            shape=shape,
+            ready=ready,
         )
 
     def remove(self, task_id: str) -> PlanState:
         """This plan without the task."""
-        old = self.tasks[task_id]
         tasks = self.tasks.delete(task_id)
-        submitted = self.submitted
-        if task_id in submitted:
-            submitted = submitted.delete(task_id)
+        shape = Shape(tasks)
         return replace(
             self,
             tasks=tasks,
-            submitted=submitted,
-            open_count=self.open_count - _is_open(old),
-            shape=Shape(tasks),
+            tired=_with_or_without(self.tired, task_id, False),
+            open_count=self.open_count - _is_open(self.tasks[task_id]),
+            shape=shape,
+            ready=ReadyCell(tasks, shape),
         )
 
-    def _submitted_with(self, task: Task) -> Map[str, None]:
-        if task.status is TaskStatus.SUBMITTED:
-            return self.submitted.set(task.id, None)
-        if task.id in self.submitted:
-            return self.submitted.delete(task.id)
-        return self.submitted
+
+def _with_or_without(ids: Map[str, None], name: str, member: bool) -> Map[str, None]:
+    if member:
+        return ids.set(name, None)
+    return ids.delete(name) if name in ids else ids
 
 
 def _is_open(task: Task | None) -> int:
@@ -168,18 +216,14 @@ class Snapshot:
 
     def _put_task(self, task: Task) -> Snapshot:
         plans = self.plans.set(task.plan, self.plans[task.plan].put(task))
-        held = self.held
-        if task.status in HELD:
-            held = held.set(task.id, None)
-        elif task.id in held:
-            held = held.delete(task.id)
+        held = _with_or_without(self.held, task.id, task.status in HELD)
         return replace(self, plans=plans, held=held)
 
     def remove_task(self, task_id: str) -> Snapshot:
         """This snapshot without the task."""
         plan_id = plan_of(task_id)
         plans = self.plans.set(plan_id, self.plans[plan_id].remove(task_id))
-        held = self.held.delete(task_id) if task_id in self.held else self.held
+        held = _with_or_without(self.held, task_id, False)
         return replace(self, plans=plans, held=held)
 
     def remove_plan(self, plan_id: str) -> Snapshot:
@@ -241,13 +285,13 @@ def build(entries: Iterable[Entry]) -> Snapshot:
 
 def _plan_state(record: Plan, tasks: dict[str, Task], source: str | None) -> PlanState:
     members = Map(tasks)
+    shape = Shape(members)
     return PlanState(
         record=record,
         tasks=members,
-        submitted=Map(
-            {t.id: None for t in tasks.values() if t.status is TaskStatus.SUBMITTED}
-        ),
+        tired=Map({task.id: None for task in tasks.values() if needs_rest(task)}),
         open_count=sum(_is_open(task) for task in tasks.values()),
         source=source,
-        shape=Shape(members),
+        shape=shape,
+        ready=ReadyCell(members, shape),
     )

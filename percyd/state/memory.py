@@ -41,10 +41,20 @@ class MemoryRemote:
     refs: dict[str, Oid] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def commit(self, parents: Sequence[Oid], files: Files, message: str) -> Oid:
-        """Store a commit and answer its id."""
-        content = repr((tuple(parents), tree_id(files), message))
-        oid = hashlib.sha1(content.encode(), usedforsecurity=False).hexdigest()
+    def commit(
+        self,
+        parents: Sequence[Oid],
+        files: Files,
+        message: str,
+        changes: Mapping[str, bytes | None] | None = None,
+    ) -> Oid:
+        """Store a commit and answer its id: equal commits, equal ids.
+
+        ``changes`` stand for the whole tree where they are known, so that a commit
+        costs as much as it changes.
+        """
+        content = sorted(changes.items()) if changes is not None else tree_id(files)
+        oid = _digest((tuple(parents), content, message))
         self.commits[oid] = MemoryCommit(tuple(parents), files, message)
         return oid
 
@@ -67,9 +77,11 @@ class MemoryRemote:
 
 def tree_id(files: Files) -> Oid:
     """The id of a tree: equal files, equal id."""
-    return hashlib.sha1(
-        repr(sorted(files.items())).encode(), usedforsecurity=False
-    ).hexdigest()
+    return _digest(sorted(files.items()))
+
+
+def _digest(value: object) -> Oid:
+    return hashlib.sha1(repr(value).encode(), usedforsecurity=False).hexdigest()
 
 
 class MemoryBackend:
@@ -142,9 +154,8 @@ class MemoryBackend:
                     files = files.set(path, content)
                 elif path in files:
                     files = files.delete(path)
-            parent = self.remote.commit(
-                [parent] if parent else [], files, commit.message
-            )
+            parents = [parent] if parent else []
+            parent = self.remote.commit(parents, files, commit.message, commit.changes)
             oids.append(parent)
         return oids
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
-
-from immutables import Map
 
 from percyd.core import schedule
 from percyd.core.edges import TaskStatus
+from percyd.core.ready import Kind, kind_of, needs_rest
 from percyd.core.reasons import backoff_s
 from percyd.core.records import Task
 from percyd.core.schedule import Wait
@@ -30,8 +28,7 @@ class Waiting:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._reserved = _Reserved(snapshot.held_tasks())
-        self._unheld = replace(snapshot, held=Map())
-        self._no_agent: dict[tuple[object, ...], Wait | None] = {}
+        self._no_agent: dict[Kind, Wait | None] = {}
 
     def of(self, task: Task) -> list[Wait]:
         """Every reason; none for a task that is ready, runs, asks or has ended."""
@@ -60,15 +57,13 @@ class Waiting:
 
     def _nobody(self, task: Task) -> Wait | None:
         """The wait for an agent, found once for all tasks with the same needs."""
-        needs = (task.type == "plan", task.run is None, task.runner)
-        key = (*needs, task.specialization)
-        if key not in self._no_agent:
-            found = schedule.waits(self._unheld, task)
-            self._no_agent[key] = next((w for w in found if w.code == "no_agent"), None)
-        return self._no_agent[key]
+        kind = kind_of(task)
+        if kind not in self._no_agent:
+            self._no_agent[kind] = schedule.no_agent(self._snapshot, kind)
+        return self._no_agent[kind]
 
     def _rest(self, task: Task) -> list[Wait]:
-        if not schedule.needs_rest(task) or task.reason is None:
+        if not needs_rest(task) or task.reason is None:
             return []
         first_s = self._snapshot.plans[task.plan].record.limits.backoff_s
         pause_s = backoff_s(first_s, task.retries)

@@ -7,7 +7,6 @@ is shared between machines.
 from __future__ import annotations
 
 from percyd.core.reasons import backoff_s
-from percyd.core.schedule import needs_rest
 from percyd.core.snapshot import Snapshot
 
 Key = tuple[str, int]
@@ -24,12 +23,11 @@ class Resting:
         seen: dict[Key, float] = {}
         for state in snapshot.plans.values():
             first_s = state.record.limits.backoff_s
-            for task_id in state.submitted:
+            for task_id in state.tired:
                 task = state.tasks[task_id]
-                if needs_rest(task):
-                    key = (task.id, task.attempt)
-                    pause_s = backoff_s(first_s, task.retries)
-                    seen[key] = self._until.get(key, now_s + pause_s)
+                key = (task.id, task.attempt)
+                pause_s = backoff_s(first_s, task.retries)
+                seen[key] = self._until.get(key, now_s + pause_s)
         self._until = seen
 
     def rested(self, now_s: float) -> frozenset[Key]:
