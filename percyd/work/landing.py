@@ -10,10 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from percyd.core.ids import plan_branch, short_ref
-from percyd.core.operations.completion import Complete, Report, merge_message
+from percyd.core.operations.completion import (
+    Complete,
+    Report,
+    Turn,
+    merge_message,
+)
 from percyd.core.reasons import Reason
 from percyd.core.records import Verdict
 from percyd.core.refs import MergeConflict, Merged, Oid
@@ -24,6 +30,9 @@ from percyd.work.gate import GateReport, run_gate
 from percyd.work.held import HeldClaim
 from percyd.work.supervise import Bounds
 from percyd.work.workshop import Workshop
+
+#: How long one look at the state may wait before it asks whether to stop. Seconds.
+_LOOK_S = 0.5
 
 
 class Verdicts:
@@ -62,8 +71,8 @@ class Landing:
     def land(self, commit: Oid, report: Report) -> None:
         """Merge, gate and complete, until the branch holds still.
 
-        Every lost landing means that another task has landed, so that there are at
-        most as many as the plan has tasks.
+        Every lost landing means that another task has landed. A gated task that has
+        lost one takes the landing turn, so that its gate runs at most once more.
 
         Raises:
             MergeConflictError: the commit does not merge with the tip.
@@ -71,16 +80,43 @@ class Landing:
             StaleClaim: the claim is gone.
             Interrupted: told to stop.
         """
-        while not self.held.stop.is_set():
+        lost = False
+        while True:
+            if lost and self.held.task.verify is not None:
+                self._take_turn()
+            else:
+                self._wait_for_others()
             done = replace(report, verdict=self._verdict(commit))
             stamp = self.shop.store.stamp()
             try:
                 self.held.settle(Complete(stamp, self.held.fence, commit, done))
             except IntegrationMoved:
+                lost = True
                 self.held.patiently(self.shop.store.refresh)
-                continue
-            return
+            else:
+                return
+
+    def _wait_for_others(self) -> None:
+        """Wait while the landing turn is another task's: a gate now would be for nothing."""
+        while not self.held.stop.is_set():
+            state = self.shop.store.state
+            turn = state.snapshot.plans[self.held.task.plan].record.landing
+            if turn is None or turn == self.held.fence.landing:
+                return
+            self.shop.store.wait_beyond(state.tip, _LOOK_S)
         raise Interrupted
+
+    def _take_turn(self) -> None:
+        """Wait until the turn is ours."""
+        while True:
+            self._wait_for_others()
+            turn = Turn(self.shop.store.stamp(), self.held.fence)
+            try:
+                self.held.patiently(partial(self.shop.store.apply, turn))
+            except IntegrationMoved:
+                self.held.patiently(self.shop.store.refresh)
+            else:
+                return
 
     def _verdict(self, commit: Oid) -> Verdict:
         """What the gate says of the merge with the tip of the moment."""

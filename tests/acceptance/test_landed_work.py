@@ -593,3 +593,23 @@ def test_a_plan_of_ten_thousand_tasks_in_a_chain_is_taken_in(
     summary = user.status()["plan_summary"]
     assert (summary["total"], summary["blocked"]) == (10_000, 9_999)
     assert check(user.remote) == []
+
+
+@pytest.mark.timeout(180)
+def test_a_slow_gate_runs_at_most_three_times_for_each_of_many_tasks(
+    user: NewUser, tmp_path: Path
+) -> None:
+    count = 8
+    runs = tmp_path / "gates"
+    runs.mkdir()
+    gate = f"echo x >> {runs}/$PERCY_TASK_ID; sleep 0.4"
+    rows = [{"id": f"t{n}", "run": f"echo {n} > {n}.txt"} for n in range(count)]
+    user.commit_plan("p.yaml", {**a_plan(*rows), "verify": gate})
+
+    user.percyd("serve", "--slots", str(count), "--until-idle")
+
+    times = [len(path.read_text().splitlines()) for path in runs.iterdir()]
+    assert len(times) == count
+    assert max(times) <= 3
+    assert len(user.merges("p")) == count
+    assert check(user.remote) == []

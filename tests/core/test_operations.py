@@ -9,7 +9,12 @@ import pytest
 from percyd.core.operations.agents import Depart
 from percyd.core.operations.base import Answer, Decision
 from percyd.core.operations.claims import EndAttempt, Ending
-from percyd.core.operations.completion import Complete, CompleteReview, Report
+from percyd.core.operations.completion import (
+    Complete,
+    CompleteReview,
+    Report,
+    Turn,
+)
 from percyd.core.operations.plans import Close, Resolve, Retry
 from percyd.core.reasons import Reason
 from percyd.core.records import Landing, Task, Why
@@ -178,3 +183,23 @@ def test_a_chain_of_thousands_is_cancelled_without_recursion() -> None:
     fail_for_good(bench, claimed)
     assert bench.plan("p").status == "failed"
     assert sum(s == "cancelled" for s in statuses(bench).values()) == 2999
+
+
+def test_the_landing_turn_is_taken_once_and_given_up_by_completing() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b"))
+    a, b = bench.claim(2)
+    for claimed in (a, b):
+        bench.work(claimed)
+    bench.store.apply(Turn(bench.store.stamp(), fence(a)))
+    landing = bench.plan("p").landing
+    assert landing is not None
+    assert (landing.task, landing.claim) == (a.id, a.claim)
+    assert bench.store.apply(Turn(bench.store.stamp(), fence(a))).commit is None
+    with pytest.raises(IntegrationMoved):
+        bench.store.apply(Turn(bench.store.stamp(), fence(b)))
+    with pytest.raises(IntegrationMoved):
+        bench.complete(b)
+    bench.complete(a)
+    assert bench.plan("p").landing is None
+    bench.complete(b)
+    assert bench.plan("p").status == "done"

@@ -690,6 +690,8 @@ class History:
         if len(named) != len(attempts) or len(set(named)) != len(named):
             self._say("commit", f"Percy-Task {named}, Percy-Attempt {attempts}")
         changed = {c.id: c for c in tasks}
+        if self._op == "turn":
+            return  # it names whose turn it is; that task's record stays as it was
         for name, attempt in zip(named, attempts, strict=False):
             record = changed[name].new if name in changed else None
             if record is None:

@@ -38,6 +38,35 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A gated task that has lost a landing takes the plan's landing turn.
+
+    Other completions of the plan wait for it, so that a slow gate cannot starve. It is
+    given up with the claim.
+    """
+
+    stamp: Stamp
+    fence: Fence
+    needs: tuple[str, ...] = ()
+
+    def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
+        """See `Operation`. Raises `IntegrationMoved` while it is another's turn."""
+        task = self.fence.check(snapshot)
+        plan = snapshot.plans[task.plan].record
+        if plan.landing == self.fence.landing:
+            return None
+        if plan.landing is not None:
+            raise IntegrationMoved(f"it is {plan.landing.task}'s turn to land")
+        turn = {"landing": self.fence.landing, "updated_at": self.stamp.time}
+        return Decision(
+            Op.TURN,
+            f"{task.id} lands next",
+            (plan.model_copy(update=turn),),
+            trailers=trailers_of(task.plan, task, agent=task.assigned_to),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Complete:
     """The task's commit is merged into the integration branch, and the task is done.
 
