@@ -36,6 +36,8 @@ LAYERS = (
 GROUPS = {
     "runners": "work",
     "session": "daemon",
+    "membership": "daemon",
+    "outcome": "daemon",
     "demo": "daemon",
     "__main__": "cli",
 }

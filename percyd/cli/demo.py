@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from percyd.core.snapshot import Snapshot
-    from percyd.daemon import Daemon, Outcome
+    from percyd.daemon import Daemon
+    from percyd.outcome import Outcome
     from percyd.session import Percyd
 
 _STYLES = {

@@ -20,6 +20,7 @@ STATE_REF = "refs/heads/percy/state"
 PLAN_REFS = "refs/heads/percy/plan/"
 AGENT_BRANCHES = "refs/heads/agent/"
 RESCUE_REFS = "refs/percy/rescue/"
+AGENT_REFS = "refs/percy/agents/"
 
 _ID = re.compile(ID_PATTERN.rstrip("$") + r"\Z")
 _LAND = re.compile(LAND_PATTERN.rstrip("$") + r"\Z")
@@ -124,6 +125,11 @@ def agent_branch(agent: str, task: str) -> str:
 def rescue_ref(task: str, attempt: int) -> str:
     """The ref that keeps the work of an attempt that did not complete."""
     return f"{RESCUE_REFS}{task}/{attempt}"
+
+
+def heartbeat_ref(agent: str) -> str:
+    """The ref whose changes say that an agent lives."""
+    return AGENT_REFS + agent
 
 
 def short_ref(ref: str) -> str:

@@ -13,12 +13,15 @@ class RefMove:
     """One compare-and-swap of one ref in a push.
 
     ``expected`` None means "must not exist"; ``new`` None means "delete". A move with
-    ``expected == new`` changes nothing and only asserts where the ref stands.
+    ``expected == new`` changes nothing and only asserts where the ref stands. A
+    ``forced`` move goes wherever the ref stands: only for refs that belong to one
+    writer alone, as a heartbeat does.
     """
 
     ref: str
     expected: Oid | None
     new: Oid | None
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 
 from percyd.clock import Clock, Randomness
+from percyd.core.operations.agents import Depart
 from percyd.core.operations.base import Operation
 from percyd.core.operations.plans import Close, Resolve, is_closable
 from percyd.core.snapshot import Snapshot
 from percyd.errors import RefusedError
+from percyd.state.heartbeat import Observer
 from percyd.state.store import StateStore
 
 log = logging.getLogger(__name__)
@@ -21,32 +23,69 @@ log = logging.getLogger(__name__)
 #: Between two looks at the whole snapshot, seconds; spread, so that many monitors of
 #: one repository do not look at the same moment.
 RECONCILE_S = (20.0, 40.0)
+#: The longest pause between two looks at who is there, seconds. A look reads heartbeats
+#: only where somebody else has joined.
+LOOK_S = 10.0
 
 
 class Monitor:
-    """Reconciles the state at the start and at intervals."""
+    """Reconciles the state at the start and at intervals; notices lost agents."""
 
-    def __init__(self, store: StateStore, clock: Clock, randomness: Randomness) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        clock: Clock,
+        randomness: Randomness,
+        observer: Observer,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
+        self._observer = observer
         self._due_s = 0.0
+        self._look_s = 0.0
 
     def step(self) -> None:
-        """Reconcile if it is time."""
+        """Do what it is time for.
+
+        Raises:
+            RemoteUnreachable: nobody answered.
+        """
         now_s = self._clock.boot_s()
+        if now_s >= self._look_s:
+            self.look_for_the_lost()
         if now_s >= self._due_s:
             self.reconcile()
             self._due_s = now_s + self._randomness.uniform(*RECONCILE_S)
 
+    def next_s(self) -> float:
+        """Seconds until there may be something to do."""
+        return max(0.0, min(self._due_s, self._look_s) - self._clock.boot_s())
+
+    def look_for_the_lost(self) -> None:
+        """Read the heartbeats of others, and take back the tasks of lost agents."""
+        snapshot = self._store.state.snapshot
+        pause_s = self._observer.interval_s(snapshot)
+        self._look_s = self._clock.boot_s() + min(pause_s or LOOK_S, LOOK_S)
+        if pause_s is None:
+            return
+        for agent in self._observer.lost(snapshot, self._store.beats()):
+            log.warning("lost", extra={"agent": agent})
+            message = f"{agent} has not moved its heartbeat for its lease"
+            depart = Depart(self._store.stamp(), agent, lost=True, message=message)
+            self._apply(depart)
+
     def reconcile(self) -> None:
         """Apply everything that the whole snapshot calls for."""
         for operation in self.due(self._store.state.snapshot):
-            try:
-                self._store.apply(operation)
-            except RefusedError as error:
-                # Somebody else was quicker, or the next look will find it again.
-                log.info("not reconciled", extra={"why": str(error)})
+            self._apply(operation)
+
+    def _apply(self, operation: Operation) -> None:
+        try:
+            self._store.apply(operation)
+        except RefusedError as error:
+            # Somebody else was quicker, or the next look will find it again.
+            log.info("not reconciled", extra={"why": str(error)})
 
     def due(self, snapshot: Snapshot) -> list[Operation]:
         """The operations that a snapshot calls for."""

@@ -134,8 +134,12 @@ class Wire:
         options = ["--porcelain", "--atomic", "--no-verify", "--recurse-submodules=no"]
         if self.remote.is_local:
             options.append(f"--receive-pack={_LOCAL_RECEIVE}")
-        options += [f"--force-with-lease={m.ref}:{m.expected or ''}" for m in moves]
-        specs = [f"{move.new or ''}:{move.ref}" for move in moves]
+        options += [
+            f"--force-with-lease={move.ref}:{move.expected or ''}"
+            for move in moves
+            if not move.forced
+        ]
+        specs = [f"{'+' * move.forced}{move.new or ''}:{move.ref}" for move in moves]
         result = self._network("push", *options, spec=specs, deadline_s=deadline_s)
         return outcomes.parse_push(
             moves, result.stdout, result.stderr, result.timed_out

@@ -32,6 +32,11 @@ class Link:
     parents: tuple[Oid, ...]
 
 
+#: Heartbeats go round this many commits of the empty tree, the same for all agents: a
+#: beat leaves no garbage, and its value differs from the one before (DESIGN 2).
+RING = 64
+
+
 class Backend(Protocol):
     """One clone's view of the state branch, and its way to the remote."""
 
@@ -78,6 +83,18 @@ class Backend(Protocol):
 
     def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
         """Move all refs in one atomic push, each with its own lease."""
+        ...
+
+    def ring(self) -> Sequence[Oid]:
+        """The `RING` commits of heartbeats: the same in every clone."""
+        ...
+
+    def beats(self) -> Mapping[str, Oid]:
+        """Where the heartbeat ref of each agent stands on the remote.
+
+        Raises:
+            RemoteUnreachable: nobody answered.
+        """
         ...
 
     def merge(

@@ -29,6 +29,7 @@ from percyd.repo.values import PushOutcome, PushReport, RefReport
 from percyd.state.backend import Backend
 from percyd.state.draft import Draft, Drafter, Step
 from percyd.state.follower import Follower, State
+from percyd.state.heartbeat import Heart
 from percyd.state.tickets import Applied, Ticket
 
 #: Full-jitter backoff between lost races, in seconds.
@@ -55,6 +56,7 @@ class Committer:
         self._clock = clock
         self._randomness = randomness
         self._drafter = Drafter(backend, clock, randomness, follower.tips)
+        self.heart: Heart | None = None
         self._never = threading.Event()
 
     def commit(self, tickets: Sequence[Ticket], give_up: float) -> None:
@@ -128,10 +130,14 @@ class Committer:
         """
         new = moves[0].new or ""
         for _ in range(1 + _RESENDS):
-            left = max(1.0, give_up - self._clock.boot_s())
-            report = self._backend.push(moves, left)
+            started_s = self._clock.boot_s()
+            left = max(1.0, give_up - started_s)
+            beat = [self.heart.move()] if self.heart else []
+            report = self._backend.push([*moves, *beat], left)
             outcomes = {ref: r.outcome for ref, r in report.refs.items()}
             if outcomes.get(STATE_REF) is PushOutcome.APPLIED:
+                if self.heart:
+                    self.heart.confirm(started_s)
                 return None
             if PushOutcome.UNKNOWN not in outcomes.values():
                 return report

@@ -7,7 +7,7 @@ from one another travel in one push (DESIGN 3, point 5).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from percyd.clock import Clock, Randomness
 from percyd.core.edges import ENDED
@@ -123,7 +123,7 @@ class Drafter:
         for move in decision.moves:
             earlier = draft.moves.get(move.ref)
             expected = earlier.expected if earlier else move.expected
-            draft.moves[move.ref] = RefMove(move.ref, expected, move.new)
+            draft.moves[move.ref] = replace(move, expected=expected)
             step.refs.add(move.ref)
 
     def _follow(self, draft: Draft, step: Step) -> None:

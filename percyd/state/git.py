@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
+from percyd.core.ids import AGENT_REFS
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.errors import StateRefused
 from percyd.repo import objects
 from percyd.repo.hub import Hub
 from percyd.repo.values import NewCommit, PushReport
 from percyd.state import codec
-from percyd.state.backend import Link, TreeFile
+from percyd.state.backend import RING, Link, TreeFile
 
 
 class GitBackend:
@@ -78,6 +79,19 @@ class GitBackend:
     def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
         """See `Backend`."""
         return self.hub.push(moves, deadline_s)
+
+    def ring(self) -> Sequence[Oid]:
+        """See `Backend`."""
+        start = datetime.fromtimestamp(0, UTC)
+        beats = [NewCommit(f"beat {n}\n", start, {}) for n in range(RING)]
+        ring = objects.write_commits(self.hub.git, None, beats)
+        self.hub.pin("beats", ring[-1])
+        return ring
+
+    def beats(self) -> Mapping[str, Oid]:
+        """See `Backend`."""
+        found = self.hub.ls_remote(f"{AGENT_REFS}*")
+        return {ref.removeprefix(AGENT_REFS): oid for ref, oid in found.items()}
 
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime

@@ -15,10 +15,10 @@ from datetime import datetime
 
 from immutables import Map
 
-from percyd.core.ids import STATE_REF
+from percyd.core.ids import AGENT_REFS, STATE_REF
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.repo.values import NewCommit, PushOutcome, PushReport, RefReport
-from percyd.state.backend import Link, TreeFile
+from percyd.state.backend import RING, Link, TreeFile
 from percyd.state.codec import MARKER_PATH
 
 Files = Map[str, bytes]
@@ -61,7 +61,9 @@ class MemoryRemote:
     def swap(self, moves: Sequence[RefMove]) -> PushReport:
         """All moves or none, each against its lease."""
         with self.lock:
-            stale = [m for m in moves if self.refs.get(m.ref) != m.expected]
+            stale = [
+                m for m in moves if not m.forced and self.refs.get(m.ref) != m.expected
+            ]
             if stale:
                 refs = {m.ref: RefReport(PushOutcome.COLLATERAL) for m in moves}
                 for move in stale:
@@ -162,6 +164,22 @@ class MemoryBackend:
     def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
         """See `Backend`."""
         return self.remote.swap(moves)
+
+    def ring(self) -> Sequence[Oid]:
+        """See `Backend`."""
+        ring: list[Oid] = []
+        for number in range(RING):
+            ring.append(self.remote.commit(ring[-1:], Map(), f"beat {number}", {}))
+        return ring
+
+    def beats(self) -> Mapping[str, Oid]:
+        """See `Backend`."""
+        with self.remote.lock:
+            return {
+                ref.removeprefix(AGENT_REFS): oid
+                for ref, oid in self.remote.refs.items()
+                if ref.startswith(AGENT_REFS)
+            }
 
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime

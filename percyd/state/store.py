@@ -9,7 +9,7 @@ is answered before the remote has accepted, or is known to have refused.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from percyd.clock import Clock, Randomness
 from percyd.core.operations.base import Operation, Stamp
@@ -18,6 +18,7 @@ from percyd.errors import ContentionError, PercydError
 from percyd.state.backend import Backend
 from percyd.state.committer import Committer
 from percyd.state.follower import Follower, State
+from percyd.state.heartbeat import Heart
 from percyd.state.tickets import Applied, Ticket
 
 
@@ -32,6 +33,7 @@ class StateStore:
         *,
         deadline_s: float = 60,
     ) -> None:
+        self.backend = backend
         self._clock = clock
         self._randomness = randomness
         self._deadline_s = deadline_s
@@ -57,6 +59,14 @@ class StateStore:
         """Where a ref stands on the remote, its objects here."""
         with self._follower.lock:
             return self._follower.tips([ref])[ref]
+
+    def live_by(self, heart: Heart | None) -> None:
+        """Let an agent's heartbeat ride along with every push of this store."""
+        self._committer.heart = heart
+
+    def beats(self) -> Mapping[str, Oid]:
+        """Where the heartbeats of all agents stand on the remote."""
+        return self.backend.beats()
 
     def stamp(self) -> Stamp:
         """The id and the time for a new operation."""

@@ -9,7 +9,7 @@ from percyd.core.ids import agent_branch, plan_branch, rescue_ref
 from percyd.core.operations.completion import CompleteReview, Report
 from percyd.core.reasons import Reason
 from percyd.core.records import Plan
-from percyd.core.refs import Oid
+from percyd.core.refs import Oid, RefMove
 from percyd.errors import (
     MergeConflictError,
     PercydError,
@@ -48,6 +48,7 @@ class Attempt:
         self._path = clone.path(worktree_name(self._task.id, self._task.attempt))
         self._collector: Collector | None = None
         self._result: Oid | None = None
+        self._progress: Oid | None = None
         self._may_lose = False
 
     def _record(self) -> Plan:
@@ -125,7 +126,7 @@ class Attempt:
                 return
             self._result = self._collected().result(self._shop.clock.now())
             try:
-                landing.land(self._result, report)
+                landing.land(self._result, report, lambda: self._progress is not None)
             except MergeConflictError as conflict:
                 if rounds <= 0:
                     raise AttemptFailed(Reason.CONFLICT, conflict.message) from conflict
@@ -236,6 +237,26 @@ class Attempt:
             self._may_lose = True
             return None
         return commit if commit != self._collector.base else None
+
+    def progress(self) -> RefMove | None:
+        """Commits that the program has made since the last beat, for the rescue ref.
+
+        Called from the heartbeat's thread; whatever goes wrong here is the beat's loss
+        alone.
+        """
+        if self._collector is None or self._held.stop.is_set():
+            return None
+        try:
+            _, head = self._clone.head(self._path)
+            if head is None or head in (self._base, self._progress):
+                return None
+            commit = self._shop.hub.ingest(self._clone.git_dir, head)
+        except (PercydError, OSError) as error:
+            log.debug("no progress", extra={"task": self._task.id, "why": str(error)})
+            return None
+        self._progress = commit
+        ref = rescue_ref(self._task.id, self._task.attempt)
+        return RefMove(ref, None, commit, forced=True)
 
     # The end
 

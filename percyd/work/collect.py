@@ -21,6 +21,9 @@ from percyd.repo.values import PERCYD, Identity, PushOutcome
 from percyd.repo.worktrees import SlotClone
 from percyd.work.failure import AttemptFailed
 
+#: How long a push of work outside a claim may take.
+_PUSH_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Collector:
@@ -106,9 +109,7 @@ def refuse_unsupported(hub: Hub, commit: Oid) -> None:
 def push_rescue(hub: Hub, ref: str, commit: Oid) -> bool:
     """Keep work on its rescue ref, outside of any claim; false if the remote did not.
 
-    The ref belongs to one attempt of one agent, so whatever is on it is older work of
-    the same attempt.
+    Only one attempt of one agent writes there, so that whatever is on it is older.
     """
-    tip = hub.fetch_refs([ref])[ref]
-    report = hub.push([RefMove(ref, tip, commit)], 60)
+    report = hub.push([RefMove(ref, None, commit, forced=True)], _PUSH_S)
     return report.refs[ref].outcome is PushOutcome.APPLIED

@@ -25,6 +25,7 @@ from percyd.errors import (
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
 from percyd.work.failure import AttemptFailed, Interrupted
+from percyd.work.leash import Leash
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +53,12 @@ class HeldClaim:
         clock: Clock,
         task: Task,
         settle: Callable[[Operation], Applied],
-        stop: threading.Event,
+        leash: Leash,
     ) -> None:
         self.store = store
         self.task = task
-        self.stop = stop
+        self.stop = leash.stop
+        self._leash = leash
         self.fence = Fence(task.id, task.attempt, task.claim or "")
         self._clock = clock
         self._last = settle
@@ -88,7 +90,14 @@ class HeldClaim:
             self._working.join()
         if isinstance(self._refusal, StaleClaim):
             raise self._refusal
-        return self.patiently(lambda: self._last(operation))
+        return self.patiently(lambda: self._if_held(operation))
+
+    def _if_held(self, operation: Operation) -> Applied:
+        if self._leash.cut:
+            raise StaleClaim(
+                f"the lease of {self.task.id} could not be renewed in time"
+            )
+        return self._last(operation)
 
     def end(self, failure: AttemptFailed) -> None:
         """Give the claim back with the reason; the work goes to its rescue ref."""
@@ -111,6 +120,8 @@ class HeldClaim:
                 return act()
             except PASSING as error:
                 log.warning("waits", extra={"task": self.task.id, "why": str(error)})
+                if self._leash.cut:
+                    raise StaleClaim(f"the lease of {self.task.id} ran out") from error
                 if self._clock.wait(self.stop, pause_s):
                     raise Interrupted from error
                 pause_s = min(pause_s * 2, _PAUSE_CAP_S)

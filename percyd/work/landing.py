@@ -8,7 +8,7 @@ done again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -68,11 +68,15 @@ class Landing:
     log: Path
     verdicts: Verdicts = field(default_factory=Verdicts)
 
-    def land(self, commit: Oid, report: Report) -> None:
+    def land(
+        self, commit: Oid, report: Report, in_progress: Callable[[], bool]
+    ) -> None:
         """Merge, gate and complete, until the branch holds still.
 
         Every lost landing means that another task has landed. A gated task that has
         lost one takes the landing turn, so that its gate runs at most once more.
+
+        ``in_progress`` says whether a beat has put unfinished work on the rescue ref.
 
         Raises:
             MergeConflictError: the commit does not merge with the tip.
@@ -88,8 +92,11 @@ class Landing:
                 self._wait_for_others()
             done = replace(report, verdict=self._verdict(commit))
             stamp = self.shop.store.stamp()
+            complete = Complete(
+                stamp, self.held.fence, commit, done, in_progress=in_progress()
+            )
             try:
-                self.held.settle(Complete(stamp, self.held.fence, commit, done))
+                self.held.settle(complete)
             except IntegrationMoved:
                 lost = True
                 self.held.patiently(self.shop.store.refresh)

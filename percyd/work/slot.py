@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from percyd.core.operations.base import Operation
 from percyd.core.records import Task
+from percyd.core.refs import RefMove
 from percyd.repo.worktrees import SlotClone
 from percyd.state.tickets import Applied
 from percyd.work.attempt import Attempt
 from percyd.work.held import HeldClaim
+from percyd.work.leash import Leash
 from percyd.work.workshop import Workshop
 
 
@@ -20,14 +21,21 @@ class WorkSlot:
     def __init__(self, workshop: Workshop, clone: SlotClone) -> None:
         self._workshop = workshop
         self._clone = clone
+        self._attempt: Attempt | None = None
 
     def run(
-        self,
-        task: Task,
-        settle: Callable[[Operation], Applied],
-        stop: threading.Event,
+        self, task: Task, settle: Callable[[Operation], Applied], leash: Leash
     ) -> None:
         """See `percyd.work.worker.Slot`."""
         shop = self._workshop
-        held = HeldClaim(shop.store, shop.clock, task, settle, stop)
-        Attempt(shop, self._clone, held).run()
+        held = HeldClaim(shop.store, shop.clock, task, settle, leash)
+        self._attempt = Attempt(shop, self._clone, held)
+        try:
+            self._attempt.run()
+        finally:
+            self._attempt = None
+
+    def progress(self) -> RefMove | None:
+        """See `percyd.work.worker.Slot`."""
+        attempt = self._attempt
+        return attempt.progress() if attempt else None

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from percyd.clock import Clock
+from percyd.core.edges import AgentStatus
 from percyd.core.operations.agents import Depart, Join
 from percyd.core.operations.base import Operation
 from percyd.core.operations.claims import Claim
 from percyd.core.records import Agent, Task
+from percyd.core.refs import RefMove
 from percyd.core.schedule import pick
 from percyd.core.snapshot import Snapshot
 from percyd.errors import PercydError
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied, Ticket
+from percyd.work.leash import Leash
 from percyd.work.resting import Resting
 
 log = logging.getLogger(__name__)
@@ -36,9 +40,22 @@ Settle = Callable[[Operation], Applied]
 class Slot(Protocol):
     """One place for a running task."""
 
-    def run(self, task: Task, settle: Settle, stop: threading.Event) -> None:
+    def run(self, task: Task, settle: Settle, leash: Leash) -> None:
         """Take a claimed task to its end; the last operation goes through `settle`."""
         ...
+
+    def progress(self) -> RefMove | None:
+        """Unfinished work to push with the next beat, if there is new."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A slot at work."""
+
+    slot: Slot
+    task: Task
+    leash: Leash
 
 
 class Worker:
@@ -57,11 +74,12 @@ class Worker:
         self._clock = clock
         self._wake = wake
         self._free = list(slots)
-        self._threads: dict[threading.Thread, Slot] = {}
+        self._threads: dict[threading.Thread, _Running] = {}
         self._guard = threading.Lock()
         self._resting = Resting()
         self._draining = False
-        self._stop = threading.Event()
+        self._stopping = False
+        self.fenced = False
 
     def join(self) -> None:
         """Register the agent."""
@@ -77,6 +95,7 @@ class Worker:
         """Claim for the free slots if anything is ready for this agent."""
         with self._guard:
             free = len(self._free)
+        self.check_claims()
         snapshot = self._store.state.snapshot
         now_s = self._clock.boot_s()
         with self._guard:
@@ -113,9 +132,56 @@ class Worker:
                 break
             self._wake.clear()
             self._clock.wait(self._wake, min(left, 0.2))
-        self._stop.set()
-        for thread in list(self._threads):
+        with self._guard:
+            self._stopping = True
+            threads = dict(self._threads)
+        for running in threads.values():
+            running.leash.release()
+        for thread in threads:
             thread.join()
+
+    # The lease
+
+    def fence_off(self) -> None:
+        """The lease could not be renewed in time: end everything, publish nothing.
+
+        Somebody else may have called this agent lost by now. It never claims again;
+        its successor has a new id.
+        """
+        if not self.fenced:
+            log.error("lease not renewed", extra={"agent": self.agent.id})
+        with self._guard:
+            self.fenced = self._draining = True
+            at_work = list(self._threads.values())
+        for running in at_work:
+            running.leash.cut_off()
+
+    def check_claims(self) -> None:
+        """Stop attempts whose claim is gone, and all of them if the agent is."""
+        snapshot = self._store.state.snapshot
+        card = snapshot.agents.get(self.agent.id)
+        if card is not None and card.status is not AgentStatus.JOINED:
+            self.fence_off()
+            return
+        for running in self._all_running():
+            mine = running.task
+            task = snapshot.task(mine.id)
+            held = task is not None and (task.attempt, task.claim) == (
+                mine.attempt,
+                mine.claim,
+            )
+            # Older states than the claim do not know of it yet.
+            if task is None or (not held and task.attempt >= mine.attempt):
+                running.leash.cut_off()
+
+    def progress(self) -> list[RefMove]:
+        """Unfinished work of all slots, to push with the next beat."""
+        found = [running.slot.progress() for running in self._all_running()]
+        return [move for move in found if move is not None]
+
+    def _all_running(self) -> list[_Running]:
+        with self._guard:
+            return list(self._threads.values())
 
     def leave(self) -> None:
         """Unregister; what is still claimed goes back to the queue uncounted."""
@@ -134,26 +200,36 @@ class Worker:
 
     def _start(self, task: Task) -> None:
         with self._guard:
-            slot = self._free.pop(0)
-            name = f"slot {task.id}"
-            thread = threading.Thread(target=self._run, args=(slot, task), name=name)
-            self._threads[thread] = slot
+            running = self._running(self._free.pop(0), task)
+            thread = threading.Thread(target=self._run, args=(running,))
+            self._threads[thread] = running
         thread.start()
 
-    def _run(self, slot: Slot, first: Task) -> None:
-        task: Task | None = first
+    def _running(self, slot: Slot, task: Task) -> _Running:
+        """A slot at work, on a leash that knows what all leashes were told before."""
+        leash = Leash()
+        if self.fenced:
+            leash.cut_off()
+        elif self._stopping:
+            leash.release()
+        return _Running(slot, task, leash)
+
+    def _run(self, running: _Running) -> None:
         try:
-            while task is not None:
-                task = self._run_one(slot, task)
+            while (claimed := self._run_one(running)) is not None:
+                with self._guard:
+                    running = self._running(running.slot, claimed)
+                    self._threads[threading.current_thread()] = running
         finally:
             with self._guard:
                 del self._threads[threading.current_thread()]
-                self._free.append(slot)
+                self._free.append(running.slot)
             self._wake.set()
 
-    def _run_one(self, slot: Slot, task: Task) -> Task | None:
+    def _run_one(self, running: _Running) -> Task | None:
         """Run one attempt; answers the task that was claimed behind its end, if any."""
         claimed: list[Task] = []
+        task = running.task
 
         def settle(operation: Operation) -> Applied:
             first, *rest = self._store.submit([operation, *self._next_claim()])
@@ -164,7 +240,7 @@ class Worker:
 
         log.info("started", extra={"task": task.id, "attempt": task.attempt})
         try:
-            slot.run(task, settle, self._stop)
+            running.slot.run(task, settle, running.leash)
         except Exception:  # the slot must live on, and the traceback must be seen
             log.exception("slot broke", extra={"task": task.id})
         self._wake.set()

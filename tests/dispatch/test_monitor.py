@@ -9,6 +9,7 @@ from percyd.core.snapshot import Entry
 from percyd.dispatch.monitor import RECONCILE_S, Monitor
 from percyd.repo.values import NewCommit
 from percyd.state import codec
+from percyd.state.heartbeat import Observer
 from tests.support.state import Bench, Numbers, plan, task
 
 
@@ -28,6 +29,11 @@ def bench_with(*tasks: Task) -> Bench:
     return bench
 
 
+def monitor_of(bench: Bench) -> Monitor:
+    observer = Observer(bench.clock, own=lambda: [bench.agent.id])
+    return Monitor(bench.store, bench.clock, Numbers(9), observer)
+
+
 def ended(record: Task | Plan, status: str) -> Task:
     assert isinstance(record, Task)
     return record.model_copy(update={"status": TaskStatus(status)})
@@ -36,7 +42,7 @@ def ended(record: Task | Plan, status: str) -> Task:
 def test_it_releases_what_its_completing_process_did_not() -> None:
     bench = bench_with(task("p", "a"), task("p", "b", "a"))
     by_hand(bench, ended(bench.task("p.a"), "completed"))
-    Monitor(bench.store, bench.clock, Numbers()).step()
+    monitor_of(bench).step()
     assert bench.task("p.b").status == "submitted"
 
 
@@ -47,20 +53,20 @@ def test_it_closes_a_plan_whose_tasks_have_all_ended() -> None:
         ended(bench.task("p.a"), "completed"),
         ended(bench.task("p.b"), "failed"),
     )
-    Monitor(bench.store, bench.clock, Numbers()).step()
+    monitor_of(bench).step()
     assert bench.plan("p").status == "failed"
 
 
 def test_it_writes_nothing_where_nothing_is_due() -> None:
     bench = bench_with(task("p", "a"), task("p", "b", "a"))
     tip = bench.store.state.tip
-    Monitor(bench.store, bench.clock, Numbers()).step()
+    monitor_of(bench).step()
     assert bench.store.state.tip == tip
 
 
 def test_it_looks_again_after_its_interval_and_not_before() -> None:
     bench = bench_with(task("p", "a"), task("p", "b", "a"))
-    monitor = Monitor(bench.store, bench.clock, Numbers())
+    monitor = monitor_of(bench)
     monitor.step()
     by_hand(bench, ended(bench.task("p.a"), "completed"))
     monitor.step()
@@ -75,8 +81,8 @@ def test_two_monitors_do_it_once() -> None:
     by_hand(one, ended(one.task("p.a"), "completed"))
     two = Bench(one.remote, 2)
     two.store.refresh()
-    due = Monitor(two.store, two.clock, Numbers(7)).due(two.store.state.snapshot)
-    Monitor(one.store, one.clock, Numbers(6)).reconcile()
+    due = monitor_of(two).due(two.store.state.snapshot)
+    monitor_of(one).reconcile()
     tip = one.store.state.tip
     for operation in due:
         two.store.apply(operation)

@@ -122,6 +122,10 @@ class NewUser:
         """A file on the integration branch."""
         return git(self.remote, "show", f"refs/heads/percy/plan/{plan}:{path}")
 
+    def refs(self, prefix: str = "refs/") -> dict[str, str]:
+        """The remote's refs."""
+        return refs(self.remote, prefix)
+
     def merges(self, plan: str) -> list[str]:
         """The ``Percy-Task`` of the merges on the integration branch, oldest first."""
         found = git(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from percyd.session import Percyd
 from percyd.settings import Config
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
+from percyd.work.leash import Leash
 from percyd.work.slot import WorkSlot
 from percyd.work.supervise import SystemProcesses
 from percyd.work.worker import Everything
@@ -41,7 +41,7 @@ class Shop:
         git(self.clone, "push", "-q", "-u", "origin", "main")
         self.percyd = Percyd.open(self.clone, dict(os.environ))
         self.percyd.initialise("main")
-        self.stop = threading.Event()
+        self.leash = Leash()
         self.agent: Agent = agent()
         self.store.apply(Join(self.store.stamp(), self.agent))
         self.slot_clone = SlotClone.open(self.percyd.home.slot(0), self.percyd.hub)
@@ -97,7 +97,7 @@ class Shop:
                 before_end()
             return self.store.apply(operation)
 
-        WorkSlot(shop, self.slot_clone).run(claimed, settle, self.stop)
+        WorkSlot(shop, self.slot_clone).run(claimed, settle, self.leash)
         return self.task(claimed.id)
 
     def attempt(self, command: str, **fields: object) -> Task:

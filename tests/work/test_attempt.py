@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from percyd.core.ids import agent_branch, rescue_ref
 from percyd.core.operations.agents import Depart
+from percyd.repo.worktrees import SlotClone
 from percyd.settings import Config
 from tests.support.gitrepo import git
 from tests.support.shop import Shop
@@ -172,8 +174,6 @@ def test_a_conflict_runs_the_command_again_on_the_new_tip(shop: Shop) -> None:
             landed.append(True)
             other = Shop.__new__(Shop)
             other.__dict__ = dict(shop.__dict__)
-            from percyd.repo.worktrees import SlotClone
-
             other.slot_clone = SlotClone.open(shop.percyd.home.slot(1), shop.percyd.hub)
             landed.append(other.run(second).status)
 
@@ -214,7 +214,6 @@ def test_a_claim_that_is_gone_publishes_nothing_but_a_rescue_ref(shop: Shop) -> 
 def test_a_stopped_attempt_goes_back_uncounted_with_its_work(shop: Shop) -> None:
     shop.take_in(task("p", "a", run="echo half > half.txt; sleep 60", timeout_s=30))
     claimed = shop.claim()
-    import threading
 
     def stop_when_it_has_begun() -> None:
         pause = threading.Event()
@@ -222,7 +221,7 @@ def test_a_stopped_attempt_goes_back_uncounted_with_its_work(shop: Shop) -> None
             if list(shop.percyd.home.slots.glob("0/*/half.txt")):
                 break
             pause.wait(0.05)
-        shop.stop.set()
+        shop.leash.release()
 
     watcher = threading.Thread(target=stop_when_it_has_begun)
     watcher.start()

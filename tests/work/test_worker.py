@@ -9,7 +9,9 @@ from percyd.core.operations.base import Operation
 from percyd.core.operations.claims import EndAttempt, Ending
 from percyd.core.reasons import Reason
 from percyd.core.records import Task, Why
+from percyd.core.refs import RefMove
 from percyd.state.tickets import Applied
+from percyd.work.leash import Leash
 from percyd.work.worker import Worker
 from tests.support.state import Bench, fence, plan, task
 
@@ -29,8 +31,9 @@ class OneSlot:
         self,
         claimed: Task,
         settle: Callable[[Operation], Applied],
-        stop: threading.Event,
+        leash: Leash,
     ) -> None:
+        stop = leash.stop
         self.ran.append(claimed.id)
         if claimed.id in self.breaks:
             raise RuntimeError("a bug")
@@ -44,6 +47,9 @@ class OneSlot:
             settle(EndAttempt(self.bench.store.stamp(), fence(claimed), ending))
             return
         settle(self.bench.completion(claimed))
+
+    def progress(self) -> RefMove | None:
+        return None
 
 
 def hire(bench: Bench, *slots: OneSlot) -> tuple[Worker, threading.Event]:

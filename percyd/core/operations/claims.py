@@ -217,12 +217,13 @@ class EndAttempt:
             op,
             f"{task.id}, attempt {task.attempt}: {self.ending.reason.code}",
             tuple(puts),
-            moves=self._rescue(task, tips),
+            moves=self._rescue(task),
             trailers=trailers_of(task.plan, task, agent=task.assigned_to),
         )
 
-    def _rescue(self, task: Task, tips: Tips) -> tuple[RefMove, ...]:
+    def _rescue(self, task: Task) -> tuple[RefMove, ...]:
         if self.ending.commit is None:
             return ()
+        # Only this attempt writes there: work in progress may be on it already.
         ref = rescue_ref(task.id, task.attempt)
-        return (RefMove(ref, tips.get(ref), self.ending.commit),)
+        return (RefMove(ref, None, self.ending.commit, forced=True),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from percyd.core.edges import Op, TaskStatus
-from percyd.core.ids import agent_branch, plan_branch, short_ref
+from percyd.core.ids import agent_branch, plan_branch, rescue_ref, short_ref
 from percyd.core.operations.base import (
     Answer,
     Decision,
@@ -79,6 +79,7 @@ class Complete:
     fence: Fence
     commit: Oid
     report: Report
+    in_progress: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -159,9 +160,15 @@ class Complete:
             (
                 publish,
                 RefMove(plan_branch(task.plan), tip, merged.commit),
+                *self._unfinished(task),
             ),
             trailers_of(task.plan, task, agent=task.assigned_to),
         )
+
+    def _unfinished(self, task: Task) -> tuple[RefMove, ...]:
+        if not self.in_progress:
+            return ()
+        return (RefMove(rescue_ref(task.id, task.attempt), None, None, forced=True),)
 
 
 @dataclass(frozen=True, slots=True)

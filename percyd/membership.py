@@ -1,0 +1,188 @@
+"""One registered agent of this process: its card, its slots, its lease."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Self
+
+from percyd import __version__
+from percyd.core.edges import AgentStatus
+from percyd.core.ids import agent_id
+from percyd.core.operations.agents import Depart
+from percyd.core.records import Agent
+from percyd.core.refs import Oid
+from percyd.errors import PercydError
+from percyd.home import FileLock
+from percyd.repo import discover
+from percyd.repo.worktrees import SlotClone
+from percyd.runners.base import available
+from percyd.runners.command import registry
+from percyd.session import Percyd
+from percyd.state.heartbeat import Heart
+from percyd.work.leftovers import rescue_leftovers
+from percyd.work.pulse import Pulse
+from percyd.work.slot import WorkSlot
+from percyd.work.supervise import SystemProcesses
+from percyd.work.worker import Worker
+from percyd.work.workshop import Workshop
+
+log = logging.getLogger(__name__)
+
+
+class Membership:
+    """An agent from its joining to its leaving. Its id is new each time."""
+
+    @classmethod
+    def begin(cls, percyd: Percyd, wake: threading.Event) -> Self:
+        """Bury what died in this clone, take slots, join, and start to beat.
+
+        Raises:
+            PercydError: it could not join; nothing is held then.
+        """
+        bury_the_dead(percyd)
+        with ExitStack() as held:
+            member = cls(percyd, wake, held)
+            member.worker.join()
+            member._pulse.start()
+            member._held = held.pop_all()
+            return member
+
+    def __init__(self, percyd: Percyd, wake: threading.Event, held: ExitStack) -> None:
+        self._percyd = percyd
+        self._held = held
+        self.agent = _card(percyd)
+        held.enter_context(FileLock(percyd.home.lock(self.agent.id)))
+        workshop = _workshop(percyd)
+        slots = [WorkSlot(workshop, clone) for clone in self._slots()]
+        store, clock = percyd.store, percyd.clock
+        self.worker = Worker(store, self.agent, slots, clock, wake)
+        self._heart = Heart(
+            store.backend,
+            clock,
+            self.agent,
+            busy=lambda: self.worker.busy > 0,
+            extras=self.worker.progress,
+        )
+        store.live_by(self._heart)
+        held.callback(store.live_by, None)
+        self._pulse = Pulse(self._heart, self.worker, clock)
+
+    def _slots(self) -> list[SlotClone]:
+        """The first free slot folders of this clone: two workers may share it."""
+        percyd = self._percyd
+        clones: list[SlotClone] = []
+        number = 0
+        while len(clones) < self.agent.slots:
+            lock = FileLock(percyd.home.lock(f"slot-{number}"))
+            if lock.acquire():
+                self._held.callback(lock.release)
+                clones.append(SlotClone.open(percyd.home.slot(number), percyd.hub))
+            number += 1
+        return clones
+
+    def leave(self, grace_s: float, kill: threading.Event) -> None:
+        """Drain, give back what does not end in time, and unregister.
+
+        Raises:
+            PercydError: the remote does not take it; observers will find out.
+        """
+        try:
+            self.worker.drain(grace_s, kill)
+            if self.worker.fenced:
+                message = "its lease could not be renewed in time"
+                self._depart(lost=True, message=message)
+            else:
+                self._depart(lost=False, message="")
+            self._percyd.home.lock(self.agent.id).unlink(missing_ok=True)
+        finally:
+            self._pulse.stop()
+            self._held.close()
+
+    def _depart(self, *, lost: bool, message: str) -> None:
+        store = self._percyd.store
+        store.apply(Depart(store.stamp(), self.agent.id, lost=lost, message=message))
+
+
+def _card(percyd: Percyd) -> Agent:
+    config = percyd.effective.config
+    name = config.worker.name or socket.gethostname()
+    found = sorted(n for n, runner in registry(config).items() if available(runner))
+    return Agent(
+        id=agent_id(name, percyd.randomness.hex6()),
+        name=name,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=__version__,
+        capabilities=config.worker.capabilities,
+        slots=config.worker.slots,
+        runners=tuple(found),
+        beat_s=config.lease.beat_s,
+        lease_s=config.lease.lease_s,
+        idle_beat_s=config.lease.idle_beat_s,
+    )
+
+
+def _workshop(percyd: Percyd) -> Workshop:
+    config = percyd.effective.config
+    return Workshop(
+        store=percyd.store,
+        hub=percyd.hub,
+        home=percyd.home,
+        clock=percyd.clock,
+        processes=SystemProcesses(percyd.clock),
+        runners=registry(config),
+        environ=percyd.environ,
+        author=discover.user_identity(percyd.clone),
+        grace_s=config.worker.grace_s,
+    )
+
+
+def bury_the_dead(percyd: Percyd) -> None:
+    """Agents of this clone whose process is gone: their tasks go back at once.
+
+    Each agent holds its lock file for as long as it lives, so that a free lock says for
+    certain that the process is gone. What it left is rescued first.
+    """
+    rescued = _rescue_leftovers(percyd)
+    for agent in percyd.store.state.snapshot.agents.values():
+        path = percyd.home.lock(agent.id)
+        if agent.status is AgentStatus.JOINED and path.exists():
+            _bury(percyd, agent, rescued)
+
+
+def _bury(percyd: Percyd, agent: Agent, rescued: Mapping[str, Oid]) -> None:
+    path = percyd.home.lock(agent.id)
+    lock = FileLock(path)
+    if not lock.acquire():
+        return
+    try:
+        message = f"the process of {agent.id} is gone"
+        stamp = percyd.store.stamp()
+        percyd.store.apply(
+            Depart(stamp, agent.id, lost=True, message=message, rescued=rescued)
+        )
+        path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _rescue_leftovers(percyd: Percyd) -> dict[str, Oid]:
+    """What the slots that nobody holds have left, on rescue refs: task to commit."""
+    found: dict[str, Oid] = {}
+    for folder in sorted(percyd.home.slots.iterdir()):
+        lock = FileLock(percyd.home.lock(f"slot-{folder.name}"))
+        if not lock.acquire():
+            continue
+        try:
+            clone = SlotClone.open(folder, percyd.hub)
+            found |= rescue_leftovers(percyd.hub, clone, percyd.clock)
+        except PercydError as error:
+            log.error("not rescued", extra={"path": str(folder), "why": str(error)})
+        finally:
+            lock.release()
+    return found

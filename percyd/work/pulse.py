@@ -1,0 +1,63 @@
+"""The thread that keeps a worker's lease: beats when it is due, fences when it fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from percyd.clock import Clock
+from percyd.errors import PercydError
+from percyd.state.heartbeat import Heart
+from percyd.work.worker import Worker
+
+log = logging.getLogger(__name__)
+
+#: How long one wait may be: the fence must fall in time, whatever the beat.
+_LOOK_S = 0.5
+
+
+class Pulse:
+    """Runs from `start` to `stop`, beside everything that may take long."""
+
+    def __init__(self, heart: Heart, worker: Worker, clock: Clock) -> None:
+        self._heart = heart
+        self._worker = worker
+        self._clock = clock
+        self._end = threading.Event()
+        self._beats = threading.Thread(target=self._beat, name="beats")
+        self._watch = threading.Thread(target=self._guard, name="lease")
+
+    def start(self) -> None:
+        """Begin to beat, and to watch the lease."""
+        self._beats.start()
+        self._watch.start()
+
+    def stop(self) -> None:
+        """End both threads."""
+        self._end.set()
+        self._beats.join()
+        self._watch.join()
+
+    def _beat(self) -> None:
+        """Push a beat when none has ridden along for long enough.
+
+        A push that hangs holds up only this thread, and no longer than the lease.
+        """
+        while not self._end.is_set():
+            if self._heart.due_s() <= 0:
+                try:
+                    done = self._heart.beat(max(1.0, self._heart.left_s()))
+                except PercydError as error:
+                    log.debug("no beat", extra={"why": str(error)})
+                    done = False
+                if not done:
+                    self._clock.wait(self._end, _LOOK_S)
+            else:
+                self._clock.wait(self._end, min(_LOOK_S, self._heart.due_s()))
+
+    def _guard(self) -> None:
+        """End the work in time if the lease cannot be renewed (S15)."""
+        while not self._end.is_set():
+            if self._worker.busy and self._heart.left_s() <= 0:
+                self._worker.fence_off()
+            self._clock.wait(self._end, min(_LOOK_S, max(0.05, self._heart.left_s())))
