@@ -15,6 +15,7 @@ from percyd.core.operations.base import Operation
 from percyd.core.operations.plans import Close, Resolve, is_closable
 from percyd.core.snapshot import Snapshot
 from percyd.errors import RefusedError
+from percyd.failpoints import hit
 from percyd.state.heartbeat import Observer
 from percyd.state.store import StateStore
 
@@ -71,6 +72,7 @@ class Monitor:
             return
         for agent in self._observer.lost(snapshot, self._store.beats()):
             log.warning("lost", extra={"agent": agent})
+            hit("lost-decided")
             message = f"{agent} has not moved its heartbeat for its lease"
             depart = Depart(self._store.stamp(), agent, lost=True, message=message)
             self._apply(depart)

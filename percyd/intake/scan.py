@@ -19,6 +19,7 @@ from percyd.core.records import Source
 from percyd.core.refs import Oid
 from percyd.core.snapshot import SourceFile
 from percyd.errors import InvalidPlan, PercydError, PlanExists, UnsupportedRepository
+from percyd.failpoints import hit
 from percyd.intake.base import base_branch
 from percyd.intake.build import Base, build
 from percyd.repo import discover
@@ -221,6 +222,7 @@ class Intake:
             raise InvalidPlan(lines(missing))
         base = self._base(parsed.document.base or shaped.base or self.branch)
         plan, tasks = build(plan_id, parsed.document, shaped, base, source)
+        hit("taking-in")
         kept = SourceFile(plan_id, parsed.extension, content)
         return self.store.apply(TakeIn(self.store.stamp(), plan, tasks, kept))
 

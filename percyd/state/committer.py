@@ -25,6 +25,7 @@ from percyd.errors import (
     PushRefused,
     RemoteFault,
 )
+from percyd.failpoints import hit
 from percyd.repo.values import PushOutcome, PushReport, RefReport
 from percyd.state.backend import Backend
 from percyd.state.draft import Draft, Drafter, Step
@@ -81,9 +82,11 @@ class Committer:
             number = self._follower.next_number()
             parent = state.tip if state else None
             oids = self._backend.write(parent, draft.commits)
+            hit("commit-built")
             moves = [RefMove(STATE_REF, parent, oids[-1]), *draft.moves.values()]
             report = self._send(moves, parent, give_up)
             if report is None:
+                hit("push-accepted")
                 self._adopt(draft, oids, number)
                 continue
             losses += 1

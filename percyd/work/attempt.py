@@ -16,6 +16,7 @@ from percyd.errors import (
     StaleClaim,
     UnsupportedRepository,
 )
+from percyd.failpoints import hit
 from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import Runner, RunReport
 from percyd.runners.command import ShellRunner
@@ -104,10 +105,13 @@ class Attempt:
 
     def _prepare(self) -> None:
         """Make the workspace at the tip of the integration branch."""
+        hit("claimed")
         self._base = self._tip()
         self._held.begin(self._base)
         refuse_unsupported(self._shop.hub, self._base)
+        hit("workspace-begun")
         self._clone.checkout(self._path.name, self._branch, self._base)
+        hit("workspace-made")
         self._collect_from(self._base)
         self._folder.mkdir(parents=True, exist_ok=True)
         prompt = prompt_text(self._plan, self._task)
@@ -125,6 +129,7 @@ class Attempt:
                 self._held.settle(CompleteReview(stamp, self._held.fence, report))
                 return
             self._result = self._collected().result(self._shop.clock.now())
+            hit("collected")
             try:
                 landing.land(self._result, report, lambda: self._progress is not None)
             except MergeConflictError as conflict:
@@ -157,6 +162,7 @@ class Attempt:
         result = self._shop.processes.run(
             command, self._bounds(), self._log, self._held.stop
         )
+        hit("program-ended")
         report = runner.finish(result)
         if report.failed is not None:
             raise AttemptFailed(report.failed, report.message)
@@ -273,6 +279,7 @@ class Attempt:
             self._may_lose = True
 
     def _clean_up(self) -> None:
+        hit("cleaning-up")
         try:
             self._clone.remove(self._path)
         except (PercydError, OSError) as error:

@@ -24,6 +24,7 @@ from percyd.core.reasons import Reason
 from percyd.core.records import Verdict
 from percyd.core.refs import MergeConflict, Merged, Oid
 from percyd.errors import IntegrationMoved, MergeConflictError
+from percyd.failpoints import hit
 from percyd.repo.worktrees import SlotClone
 from percyd.work.failure import AttemptFailed, Interrupted
 from percyd.work.gate import GateReport, run_gate
@@ -95,12 +96,14 @@ class Landing:
             complete = Complete(
                 stamp, self.held.fence, commit, done, in_progress=in_progress()
             )
+            hit("before-complete")
             try:
                 self.held.settle(complete)
             except IntegrationMoved:
                 lost = True
                 self.held.patiently(self.shop.store.refresh)
             else:
+                hit("completed")
                 return
 
     def _wait_for_others(self) -> None:
@@ -136,6 +139,7 @@ class Landing:
         said = report.message or _last_line(report.tail)
         match verdict.status:
             case "passed":
+                hit("gate-passed")
                 return verdict
             case "timed_out":
                 reason = Reason.GATE_TIMED_OUT
