@@ -1,8 +1,8 @@
 """`StateStore`: the only way to read and to change the state (DESIGN 3).
 
 Writing is compare-and-swap by push race with group commit: callers queue their
-operations; whoever gets the commit lock first takes everything that is queued and
-commits it as one chain in one push, while the next callers queue up behind. Nobody
+operations; one of them leads, takes everything that is queued and commits it as one
+chain in one push, while the next callers queue up behind. Nobody
 is answered before the remote has accepted, or is known to have refused.
 """
 
@@ -20,6 +20,9 @@ from percyd.state.committer import Committer
 from percyd.state.follower import Follower, State
 from percyd.state.heartbeat import Heart
 from percyd.state.tickets import Applied, Ticket
+
+#: How long a leader waits for the crowd of the last push: a quarter of a push.
+_LINGER_S = 0.005
 
 
 class StateStore:
@@ -40,7 +43,11 @@ class StateStore:
         self._follower = Follower(backend, clock)
         self._committer = Committer(self._follower, backend, clock, randomness)
         self._queue: list[Ticket] = []
-        self._queue_guard = threading.Lock()
+        lock = threading.Lock()
+        self._turn = threading.Condition(lock)
+        self._arrival = threading.Condition(lock)
+        self._leading = False
+        self._crowd = 0
 
     @property
     def state(self) -> State:
@@ -98,41 +105,69 @@ class StateStore:
         for operation in operations:
             before = tickets[-1] if tickets else None
             tickets.append(Ticket(operation, number, before))
-        with self._queue_guard:
-            self._queue += tickets
         give_up = self._clock.boot_s() + self._deadline_s
-        while not all(ticket.done.is_set() for ticket in tickets):
-            left = give_up - self._clock.boot_s()
-            if left <= 0 or not self._follower.lock.acquire(timeout=left):
-                self._withdraw(tickets)
-                break
-            try:
-                self._lead(give_up)
-            finally:
-                self._follower.lock.release()
+        with self._turn:
+            self._queue += tickets
+            self._arrival.notify()
+        while batch := self._wait_to_lead(tickets, give_up):
+            self._lead(batch, give_up)
         return tickets
 
-    def _lead(self, give_up: float) -> None:
-        """Commit everything that is queued, for all who wait behind the lock."""
-        with self._queue_guard:
-            tickets, self._queue = self._queue, []
-        try:
-            self._committer.commit(tickets, give_up)
-        except PercydError as error:
-            _refuse_open(tickets, error)
-        except BaseException:
-            _refuse_open(tickets, PercydError("the commit was interrupted"))
-            raise
+    def _wait_to_lead(self, mine: Sequence[Ticket], give_up: float) -> list[Ticket]:
+        """Wait until ours are answered, or nobody leads: then lead all that is queued.
 
-    def _withdraw(self, tickets: Sequence[Ticket]) -> None:
-        with self._queue_guard:
-            queued = [ticket for ticket in tickets if ticket in self._queue]
-            for ticket in queued:
-                self._queue.remove(ticket)
+        Returns the batch to commit, empty if there is nothing left to do here.
+        """
+        with self._turn:
+            while not all(ticket.done.is_set() for ticket in mine):
+                if not self._leading and any(ticket in self._queue for ticket in mine):
+                    self._leading = True
+                    return self._gather()
+                left = give_up - self._clock.boot_s()
+                if left <= -self._deadline_s or (left <= 0 and self._withdraw(mine)):
+                    break
+                # Past the deadline another leader has ours, and answers at its own.
+                self._turn.wait(max(left, 0.1))
+        return []
+
+    def _gather(self) -> list[Ticket]:
+        """Everything that is queued; a crowd gets a moment to queue up again.
+
+        Whoever was answered by the last push is just about to call again, and would
+        find a push under way that took only the first of them along.
+        """
+        if self._crowd > 1:
+            self._turn.wait_for(lambda: _callers(self._queue) >= self._crowd, _LINGER_S)
+        batch, self._queue = self._queue, []
+        self._crowd = _callers(batch)
+        return batch
+
+    def _lead(self, batch: Sequence[Ticket], give_up: float) -> None:
+        """Commit a batch for all who wait for it."""
+        try:
+            with self._follower.lock:
+                self._committer.commit(batch, give_up)
+        except PercydError as error:
+            _refuse_open(batch, error)
+        except BaseException:
+            _refuse_open(batch, PercydError("the commit was interrupted"))
+            raise
+        finally:
+            with self._turn:
+                self._leading = False
+                self._turn.notify_all()
+
+    def _withdraw(self, mine: Sequence[Ticket]) -> bool:
+        """Take back what nobody has begun to commit; true if that is all of ours."""
+        queued = [ticket for ticket in mine if ticket in self._queue]
+        for ticket in queued:
+            self._queue.remove(ticket)
         _refuse_open(queued, ContentionError("the state was busy until the deadline"))
-        for ticket in tickets:
-            # Another leader has it, and answers at a deadline of its own.
-            ticket.done.wait(self._deadline_s)
+        return all(ticket.done.is_set() for ticket in mine)
+
+
+def _callers(tickets: Sequence[Ticket]) -> int:
+    return len({ticket.number for ticket in tickets})
 
 
 def _refuse_open(tickets: Sequence[Ticket], error: PercydError) -> None:

@@ -23,7 +23,7 @@ class Applied:
     snapshot: Snapshot
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ticket:
     """One queued operation.
 
