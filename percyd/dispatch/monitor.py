@@ -14,6 +14,7 @@ from percyd.core.operations.agents import Depart
 from percyd.core.operations.base import Operation
 from percyd.core.operations.plans import Close, Resolve, is_closable
 from percyd.core.snapshot import Snapshot
+from percyd.dispatch.branches import Pruner
 from percyd.errors import RefusedError
 from percyd.failpoints import hit
 from percyd.state.heartbeat import Observer
@@ -43,6 +44,7 @@ class Monitor:
         self._clock = clock
         self._randomness = randomness
         self._observer = observer
+        self._pruner = Pruner(store.backend)
         self._due_s = 0.0
         self._look_s = 0.0
 
@@ -81,6 +83,7 @@ class Monitor:
         """Apply everything that the whole snapshot calls for."""
         for operation in self.due(self._store.state.snapshot):
             self._apply(operation)
+        self._pruner.step(self._store.state.snapshot)
 
     def _apply(self, operation: Operation) -> None:
         try:

@@ -89,8 +89,8 @@ class Backend(Protocol):
         """The `RING` commits of heartbeats: the same in every clone."""
         ...
 
-    def beats(self) -> Mapping[str, Oid]:
-        """Where the heartbeat ref of each agent stands on the remote.
+    def list_refs(self, prefix: str) -> Mapping[str, Oid]:
+        """The remote's refs below a prefix; nothing is fetched.
 
         Raises:
             RemoteUnreachable: nobody answered.

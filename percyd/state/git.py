@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from percyd.core.ids import AGENT_REFS
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.errors import StateRefused
 from percyd.repo import objects
@@ -88,10 +87,9 @@ class GitBackend:
         self.hub.pin("beats", ring[-1])
         return ring
 
-    def beats(self) -> Mapping[str, Oid]:
+    def list_refs(self, prefix: str) -> Mapping[str, Oid]:
         """See `Backend`."""
-        found = self.hub.ls_remote(f"{AGENT_REFS}*")
-        return {ref.removeprefix(AGENT_REFS): oid for ref, oid in found.items()}
+        return self.hub.ls_remote(f"{prefix}*")
 
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from immutables import Map
 
-from percyd.core.ids import AGENT_REFS, STATE_REF
+from percyd.core.ids import STATE_REF
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.repo.values import NewCommit, PushOutcome, PushReport, RefReport
 from percyd.state.backend import RING, Link, TreeFile
@@ -172,14 +172,11 @@ class MemoryBackend:
             ring.append(self.remote.commit(ring[-1:], Map(), f"beat {number}", {}))
         return ring
 
-    def beats(self) -> Mapping[str, Oid]:
+    def list_refs(self, prefix: str) -> Mapping[str, Oid]:
         """See `Backend`."""
         with self.remote.lock:
-            return {
-                ref.removeprefix(AGENT_REFS): oid
-                for ref, oid in self.remote.refs.items()
-                if ref.startswith(AGENT_REFS)
-            }
+            refs = self.remote.refs.items()
+            return {ref: oid for ref, oid in refs if ref.startswith(prefix)}
 
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime

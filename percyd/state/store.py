@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from percyd.clock import Clock, Randomness
+from percyd.core.ids import AGENT_REFS
 from percyd.core.operations.base import Operation, Stamp
 from percyd.core.refs import Oid
 from percyd.errors import ContentionError, PercydError
@@ -73,7 +74,8 @@ class StateStore:
 
     def beats(self) -> Mapping[str, Oid]:
         """Where the heartbeats of all agents stand on the remote."""
-        return self.backend.beats()
+        found = self.backend.list_refs(AGENT_REFS)
+        return {ref.removeprefix(AGENT_REFS): oid for ref, oid in found.items()}
 
     def stamp(self) -> Stamp:
         """The id and the time for a new operation."""
