@@ -61,12 +61,20 @@ class Daemon:
         ledger = Ledger(self._store.state.snapshot)
         if self._works:
             self._member = Membership.begin(self._percyd, self._wake)
+        self._say_hello()
         try:
             self._loop()
         finally:
             self._leave()
         problems = self._intake.problems if self._intake else ()
         return ledger.outcome(self._store.state.snapshot, problems)
+
+    def _say_hello(self) -> None:
+        where = self._percyd.remote.url
+        what = f"plans of {self._intake.branch}" if self._intake else "tasks"
+        card = self._member.agent if self._member else None
+        who = f" as {card.id} with {card.slots} slots" if card else ""
+        log.info("watching", extra={"why": f"{what} on {where}{who}"})
 
     @property
     def _worker(self) -> Worker | None:
@@ -84,6 +92,10 @@ class Daemon:
         if self.stop.is_set():
             self.kill.set()
             self.exit_code = 128 + number
+        else:
+            grace_s = self._percyd.effective.config.worker.grace_s
+            why = f"running tasks get {grace_s:g} s to end; once more ends them now"
+            log.warning("stopping", extra={"why": why})
         self.stop.set()
         self._wake.set()
 
@@ -101,6 +113,11 @@ class Daemon:
                 if self._until_idle and not self._busy():
                     raise
                 log.warning("waits", extra={"why": str(error)})
+                self._pace(changed=False)
+            except Exception as error:  # the loop must live on, and the fault be seen
+                log.exception("turn broke")
+                if self._until_idle:
+                    raise PercydError(f"percyd itself failed: {error}") from error
                 self._pace(changed=False)
             self._clock.wait(self._wake, self._pause_s())
 

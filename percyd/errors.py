@@ -135,6 +135,12 @@ class InvalidPlan(UsageError):
     code = "invalid_plan"
 
 
+class BaseMissing(InvalidPlan):
+    """The branch that a plan starts from is not on the remote."""
+
+    code = "base_missing"
+
+
 class UnsupportedRepository(UsageError):
     """The repository uses something that percyd cannot handle safely."""
 

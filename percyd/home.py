@@ -92,6 +92,10 @@ class Home:
         """The log of one attempt at a task (full id)."""
         return self.logs / task / f"{attempt}.log"
 
+    def logs_of(self, task: str) -> list[Path]:
+        """The logs of a task's attempts, and of their gates, that were run here."""
+        return sorted(self.log_of(task, 1).parent.glob("*.log*"))
+
     @property
     def runs(self) -> Path:
         """Where prompts and questions are, outside every worktree."""
@@ -123,11 +127,17 @@ class Home:
         """
         _refuse_inside_repository(self.path)
         locks = self.lock("any").parent
-        for folder in (self.path.parent, self.path):
-            folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-            _refuse_shared(folder)
-        for folder in (self.slots, self.logs, self.runs, locks):
-            folder.mkdir(mode=PRIVATE, exist_ok=True)
+        try:
+            for folder in (self.path.parent, self.path):
+                folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+                _refuse_shared(folder)
+            for folder in (self.slots, self.logs, self.runs, locks):
+                folder.mkdir(mode=PRIVATE, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot keep local state in {self.path}: {error.strerror}",
+                hint=f"set {STATE_DIR} to a folder that can be written",
+            ) from error
 
 
 def _refuse_inside_repository(path: Path) -> None:

@@ -24,7 +24,7 @@ from percyd.runners.base import available
 from percyd.runners.command import registry
 from percyd.session import Percyd
 from percyd.state.heartbeat import Heart
-from percyd.work.leftovers import rescue_leftovers
+from percyd.work.leftovers import Key, rescue_leftovers
 from percyd.work.pulse import Pulse
 from percyd.work.slot import WorkSlot
 from percyd.work.supervise import SystemProcesses
@@ -32,6 +32,9 @@ from percyd.work.worker import Worker
 from percyd.work.workshop import Workshop
 
 log = logging.getLogger(__name__)
+
+#: What a program gets between SIGTERM and SIGKILL. A drain has waited for it already.
+_END_S = 5.0
 
 
 class Membership:
@@ -138,7 +141,7 @@ def _workshop(percyd: Percyd) -> Workshop:
         runners=registry(config),
         environ=percyd.environ,
         author=discover.user_identity(percyd.clone),
-        grace_s=config.worker.grace_s,
+        grace_s=min(config.worker.grace_s, _END_S),
     )
 
 
@@ -155,7 +158,7 @@ def bury_the_dead(percyd: Percyd) -> None:
             _bury(percyd, agent, rescued)
 
 
-def _bury(percyd: Percyd, agent: Agent, rescued: Mapping[str, Oid]) -> None:
+def _bury(percyd: Percyd, agent: Agent, rescued: Mapping[Key, Oid]) -> None:
     path = percyd.home.lock(agent.id)
     lock = FileLock(path)
     if not lock.acquire():
@@ -171,10 +174,10 @@ def _bury(percyd: Percyd, agent: Agent, rescued: Mapping[str, Oid]) -> None:
         lock.release()
 
 
-def _rescue_leftovers(percyd: Percyd) -> dict[str, Oid]:
-    """What the slots that nobody holds have left, on rescue refs: task to commit."""
-    found: dict[str, Oid] = {}
-    for folder in sorted(percyd.home.slots.iterdir()):
+def _rescue_leftovers(percyd: Percyd) -> dict[Key, Oid]:
+    """What the slots that nobody holds have left, on rescue refs."""
+    found: dict[Key, Oid] = {}
+    for folder in sorted(percyd.home.slots.glob("[0-9]*")):
         lock = FileLock(percyd.home.lock(f"slot-{folder.name}"))
         if not lock.acquire():
             continue

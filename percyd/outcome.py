@@ -19,6 +19,17 @@ class Outcome:
     failed: tuple[Task, ...] = ()
     waiting: tuple[Task, ...] = ()
     problems: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What is done, and where it lies, in one line."""
+        if not self.completed:
+            return "nothing was to do"
+        tasks = "1 task" if self.completed == 1 else f"{self.completed} tasks"
+        where = ", ".join(f"percy/plan/{plan}" for plan in self.plans[:3])
+        more = f" and {len(self.plans) - 3} more" if len(self.plans) > 3 else ""
+        return f"{tasks} completed and merged into {where}{more} on the remote"
 
     @property
     def good(self) -> bool:
@@ -74,6 +85,9 @@ class Ledger:
             failed=tuple(task for task in bad if task.status in ENDED),
             waiting=tuple(task for task in bad if task.status not in ENDED),
             problems=tuple(problems),
+            plans=tuple(
+                sorted({t.plan for t in new if t.status is TaskStatus.COMPLETED})
+            ),
         )
 
     def _is_new(self, task: Task) -> bool:

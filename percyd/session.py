@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,7 +13,7 @@ from percyd.clock import Clock, Randomness, SystemClock, SystemRandomness
 from percyd.config import COMMITTED, LOCAL, Effective, load
 from percyd.core.ids import short_ref
 from percyd.core.operations.agents import Init
-from percyd.errors import UsageError
+from percyd.errors import PercydError, UsageError
 from percyd.home import Home, state_root, workspace_of
 from percyd.intake.base import base_branch
 from percyd.intake.scan import Intake
@@ -136,7 +137,8 @@ class Percyd:
     def refresh(self) -> State:
         """Read the remote, and remember when: an old answer is shown with its age."""
         state = self.store.refresh()
-        self.home.last_read.touch()
+        with suppress(OSError):  # only for the age of an old answer
+            self.home.last_read.touch()
         return state
 
     def last_known(self) -> State | None:
@@ -146,11 +148,19 @@ class Percyd:
         if tip is None:
             return None
         snapshot = reader.read(backend, tip)
-        read_s = self.home.last_read.stat().st_mtime
+        read_s = 0.0
+        with suppress(OSError):
+            read_s = self.home.last_read.stat().st_mtime
         return State(tip, snapshot, datetime.fromtimestamp(read_s, UTC), 0)
 
     def warnings(self) -> list[str]:
         """What a person should know beside the state, each in one line."""
+        try:
+            return self._base_warnings()
+        except PercydError as error:
+            return [str(error)]  # it is no reason to show nothing
+
+    def _base_warnings(self) -> list[str]:
         branch = self.intake.branch
         local = discover.local_branches(self.clone).get(branch)
         ref = f"refs/heads/{branch}"

@@ -170,7 +170,7 @@ class Config(Section):
         description='the gate: a command that a merged tree must pass, like "make test"',
     )
     land: Literal["manual"] = Field(
-        "manual", description="finished plans wait for `percyd plan land`"
+        "manual", description="finished plans wait on their branch percy/plan/<plan>"
     )
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
     lease: LeaseConfig = Field(default_factory=LeaseConfig)

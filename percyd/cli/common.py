@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,12 +184,24 @@ def run_guarded(act: Callable[[], int | None]) -> int:
         return ended.exit_code
     except click.Abort:
         return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         return fail(_usage(error), as_json=as_json)
     except BrokenPipeError:
         # The reader of our output has gone, as in `percyd log | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+        if "-v" in sys.argv or "--verbose" in sys.argv:
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {error}"
+        unexpected = PercydError(
+            f"percyd itself failed: {what:.300}",
+            hint="-v shows where; please report it",
+        )
+        return fail(unexpected, as_json=as_json)
 
 
 def _usage(error: click.ClickException) -> PercydError:

@@ -47,9 +47,10 @@ def init(
             "No git hooks were installed: this version has none yet; percyd serve "
             "finds new plans by looking."
         )
-    if percyd.clone.work_tree is not None:
+    if written:
+        push = "" if percyd.remote.is_local else " && git push"
         click.echo("Next, commit it:")
-        click.echo('  git add .percy && git commit -m "Set up percyd" && git push')
+        click.echo(f'  git add .percy && git commit -m "Set up percyd"{push}')
         click.echo("Then put a plan file into .percy/plans, commit it and run:")
         click.echo("  percyd serve")
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "percyd.cli.plan:plan",
     "task": "percyd.cli.task:task",
     "log": "percyd.cli.reads:log",
+    "verify": "percyd.cli.verify:verify",
     "config": "percyd.cli.reads:config",
     "demo": "percyd.cli.demo:demo",
 }

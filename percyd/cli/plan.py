@@ -100,6 +100,27 @@ def submit(options: Options, file: str) -> None:
         click.echo(taken.words)
 
 
+@plan.command()
+@click.argument("plan_id", metavar="ID")
+@common
+@pass_options
+def start(options: Options, plan_id: str) -> None:
+    """Release a plan that its document holds back as a draft."""
+    from percyd.core.operations.plans import Start
+    from percyd.views.show import need_plan
+
+    percyd = options.open()
+    try:
+        need_plan(percyd.refresh().snapshot, plan_id)
+        applied = percyd.store.apply(Start(percyd.store.stamp(), plan_id))
+    finally:
+        percyd.close()
+    if options.json:
+        print_json({"plan": plan_id, "commit": applied.commit})
+    else:
+        click.echo(f"{plan_id} is {'started' if applied.commit else 'started already'}")
+
+
 @plan.command(name="list")
 @common
 @pass_options

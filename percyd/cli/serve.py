@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +14,9 @@ import click
 from percyd.cli.common import Options, common, pass_options, print_json
 from percyd.cli.logs import log_to_stderr
 from percyd.errors import WorkFailed
+
+#: What the second signal still leaves for an orderly end.
+_LAST_WORDS_S = 3.0
 
 _SLOTS = click.option("--slots", type=int, metavar="N", help="Tasks at the same time.")
 _GRACE = click.option(
@@ -91,25 +97,42 @@ def _run(
             outcome = daemon.run()
     finally:
         percyd.close()
-    if daemon.stop.is_set() or not until_idle:
-        return daemon.exit_code
-    if not outcome.good:
+    ended_by_itself = until_idle and not daemon.stop.is_set()
+    if ended_by_itself and not outcome.good:
         raise WorkFailed(outcome.words, hint=outcome.hint)
     if options.json:
-        print_json({"completed": outcome.completed})
-    return 0
+        print_json({"completed": outcome.completed, "plans": list(outcome.plans)})
+    else:
+        options.say(f"percyd: {outcome.summary}")
+    return daemon.exit_code
 
 
 class _signals:  # noqa: N801 - a context manager that reads as a word
-    """SIGINT and SIGTERM end the daemon; they only set flags (style 4.19)."""
+    """SIGINT and SIGTERM end the daemon: the first drains, the second at once.
+
+    A handler interrupts any line, also one that holds a lock which `end` needs: so it
+    only starts a thread.
+    """
 
     def __init__(self, end: Callable[[int], None]) -> None:
         self._end = end
         self._before: dict[int, Any] = {}
+        self._count = 0
 
     def __enter__(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, lambda n, _: self._end(n))
+            self._before[number] = signal.signal(number, self._catch)
+
+    def _catch(self, number: int, _: object) -> None:
+        self._count += 1
+        _thread.start_new_thread(self._act, (number, self._count))
+
+    def _act(self, number: int, count: int) -> None:
+        self._end(number)
+        if count > 1:
+            # Programs end with us: their supervisors see the pipe close.
+            threading.Event().wait(_LAST_WORDS_S)
+            os._exit(128 + number)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():

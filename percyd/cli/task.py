@@ -56,7 +56,13 @@ def show(options: Options, task_id: str) -> None:
     finally:
         percyd.close()
     found = task_show(state.snapshot, task_id)
+    logs = percyd.home.logs_of(found["id"])
+    found["logs"] = [str(path) for path in logs]
     options.show(found, lambda c: render_task(c, found))
+    if logs and not options.json:
+        click.echo("logs on this machine:")
+        for path in logs:
+            click.echo(f"  {path}")
     finish_read(state, old)
 
 

@@ -38,6 +38,14 @@ def topological(graph: Graph) -> list[str]:
     Raises:
         ValueError: The graph has a cycle.
     """
+    order = _in_order(graph)
+    if len(order) < len(graph):
+        raise ValueError("the graph has a cycle")
+    return order
+
+
+def _in_order(graph: Graph) -> list[str]:
+    """`topological`, without what is on or behind a cycle."""
     users = dependents(graph)
     names = list(graph)
     place = {name: index for index, name in enumerate(names)}
@@ -51,19 +59,17 @@ def topological(graph: Graph) -> list[str]:
             waits[user] -= 1
             if not waits[user]:
                 heapq.heappush(ready, place[user])
-    if len(order) < len(names):
-        raise ValueError("the graph has a cycle")
     return order
 
 
 def heights(graph: Graph) -> dict[str, int]:
     """The length of the longest path of dependents on each id; 1 if it has none.
 
-    Raises:
-        ValueError: The graph has a cycle.
+    Ids on or behind a cycle count as having none: a cycle that somebody made by hand is
+    reported elsewhere and must not stop the others.
     """
     height = dict.fromkeys(graph, 1)
-    for name in reversed(topological(graph)):
+    for name in reversed(_in_order(graph)):
         for need in graph[name]:
             if need in height:
                 height[need] = max(height[need], height[name] + 1)

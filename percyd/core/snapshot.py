@@ -234,6 +234,16 @@ class Snapshot:
                 result = replace(result, held=result.held.delete(task_id))
         return replace(result, plans=result.plans.delete(plan_id))
 
+    def remove_source(self, plan_id: str) -> Snapshot:
+        """This snapshot with the plan's document gone."""
+        state = replace(self.plans[plan_id], source=None)
+        return replace(self, plans=self.plans.set(plan_id, state))
+
+    def remove_archived(self, plan_id: str) -> Snapshot:
+        """This snapshot without the archived plan."""
+        ids = _with_or_without(self.archived, plan_id, False)
+        return replace(self, archived=ids)
+
     def remove_agent(self, agent: str) -> Snapshot:
         """This snapshot without the agent."""
         return replace(self, agents=self.agents.delete(agent))

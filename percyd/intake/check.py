@@ -23,7 +23,7 @@ class Checked:
         """What a good document comes to."""
         document = self.parsed.document
         if document is None or document.tasks is None:
-            return f"plan {self.plan}, prose: an agent breaks it into tasks"
+            return f"plan {self.plan}, prose: it waits for an agent that breaks it into tasks"
         count = len(document.tasks)
         return f"plan {self.plan}, {count} task{'s' * (count != 1)}"
 

@@ -18,7 +18,14 @@ from percyd.core.operations.plans import TakeIn
 from percyd.core.records import Source
 from percyd.core.refs import Oid
 from percyd.core.snapshot import SourceFile
-from percyd.errors import InvalidPlan, PercydError, PlanExists, UnsupportedRepository
+from percyd.errors import (
+    BaseMissing,
+    InvalidConfig,
+    InvalidPlan,
+    PercydError,
+    PlanExists,
+    UnsupportedRepository,
+)
 from percyd.failpoints import hit
 from percyd.intake.base import base_branch
 from percyd.intake.build import Base, build
@@ -32,6 +39,10 @@ from percyd.state.tickets import Applied
 log = logging.getLogger(__name__)
 
 FOLDER = ".percy/plans"
+#: What is wrong with a plan file itself, or with what it asks for.
+REFUSALS = (InvalidPlan, InvalidConfig, PlanExists, UnsupportedRepository)
+#: Of these, what somebody may mend without touching the plan file.
+MAY_PASS = (BaseMissing, PlanExists, UnsupportedRepository)
 PROBLEMS_SHOWN = 50
 
 
@@ -91,24 +102,65 @@ class Intake:
     _branch: str | None = None
     _seen: tuple[Oid | None, Oid | None] | None = None
     _reported: set[tuple[str, str]] = field(default_factory=set)
+    _mentioned: set[str] = field(default_factory=set)
 
     def step(self) -> list[Applied]:
-        """Take in what is new on the base branch, if one of its tips has moved."""
+        """Take in what is new on the base branch, if one of its tips has moved.
+
+        Raises:
+            PercydError: what is nobody's plan's fault; the next step tries again.
+        """
         tips = self._tips()
+        self._mention_uncommitted(tips)
         if tips == self._seen:
             return []
         taken = []
+        self.problems = []
+        again = False
         for file in self._files(*tips):
             try:
                 applied = self.take_file(file)
-            except PercydError as error:
+            except REFUSALS as error:
                 self._report(file, error)
+                again = again or isinstance(error, MAY_PASS)
                 continue
             if applied is not None and applied.commit is not None:
-                log.info("taken in", extra={"plan": file.name})
+                log.info("taken in", extra={"plan": plan_id_of(file.name)[0]})
+                self._mention_what_is_not_pushed(file, *tips)
                 taken.append(applied)
-        self._seen = tips
+        # What the remote alone can mend is looked at again each time.
+        self._seen = None if again else tips
         return taken
+
+    def _mention_what_is_not_pushed(
+        self, file: PlanFile, local: Oid | None, remote: Oid | None
+    ) -> None:
+        if local is None or remote is None or file.tip != local:
+            return
+        ahead = discover.count_between(self.clone, remote, local)
+        if ahead and not self.hub.remote.is_local:
+            what = "1 commit is" if ahead == 1 else f"{ahead} commits are"
+            why = f"work starts from the remote's {self.branch}; {what} not pushed"
+            log.warning("not pushed", extra={"why": why})
+
+    def _mention_uncommitted(self, tips: tuple[Oid | None, Oid | None]) -> None:
+        """Say once of a saved plan file that it starts nothing yet (DESIGN 4)."""
+        top = self.clone.work_tree
+        if top is None or self.config.trigger == "push":
+            return
+        folder = top / FOLDER
+        saved = {
+            path.name
+            for path in folder.glob("*")
+            if is_plan_file(path.name) and path.is_file() and not path.is_symlink()
+        }
+        if saved <= self._mentioned:
+            return
+        committed = {file.name for file in self._files(*tips)}
+        for name in sorted(saved - committed - self._mentioned):
+            why = f"not committed on {self.branch}: nothing starts"
+            log.warning("saved", extra={"plan": name, "why": why})
+        self._mentioned |= saved
 
     def files(self) -> list[PlanFile]:
         """Every committed plan file of the base branch."""
@@ -231,7 +283,7 @@ class Intake:
         ref = f"refs/heads/{branch}"
         tip = self.hub.fetch_refs([ref])[ref]
         if tip is None:
-            raise InvalidPlan(
+            raise BaseMissing(
                 f"base branch {branch} is not on the remote",
                 hint=f"push it first: git push REMOTE {branch}",
             )
@@ -250,10 +302,10 @@ class Intake:
 
     def _report(self, file: PlanFile, error: PercydError) -> None:
         """Say once what is wrong with one version of a file."""
+        self.problems.append(str(error))
         key = (file.name, file.blob)
         if key in self._reported:
             return
         self._reported.add(key)
         for line in str(error).splitlines():
             log.error("plan refused", extra={"plan": file.name, "why": line})
-        self.problems.append(str(error))

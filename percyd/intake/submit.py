@@ -10,7 +10,7 @@ from percyd.core.document.parse import parse, plan_id_of
 from percyd.core.ids import slug
 from percyd.core.records import Source
 from percyd.core.snapshot import Snapshot
-from percyd.errors import InvalidPlan, UsageError
+from percyd.errors import InvalidPlan, NotARepository, UsageError
 from percyd.intake.scan import FOLDER, Intake, lines
 from percyd.repo import discover
 from percyd.state.tickets import Applied
@@ -63,8 +63,15 @@ def submit(intake: Intake, name: str, content: bytes) -> Taken:
 
 
 def _is_plan_file(intake: Intake, path: Path) -> bool:
-    top = intake.clone.work_tree
-    return top is not None and path.resolve().parent == (top / FOLDER).resolve()
+    """Whether it lies in the plans folder of any work tree of this clone."""
+    folder = path.resolve().parent
+    if folder.parts[-2:] != tuple(FOLDER.split("/")):
+        return False
+    try:
+        around = discover.discover(folder)
+    except NotARepository:
+        return False
+    return around.common_dir == intake.clone.common_dir
 
 
 def _submit_committed(intake: Intake, path: Path, content: bytes) -> Taken:

@@ -178,6 +178,8 @@ class Git:
             if not Path(cwd).is_dir():
                 raise GitError(f"the folder {cwd} does not exist") from error
             raise GitError("git is not installed or not on PATH") from error
+        except OSError as error:
+            raise GitError(f"git cannot be started: {error.strerror}") from error
 
     def _ssh_command(self) -> str | None:
         """Options for ssh, unless the user's configuration names a command."""

@@ -116,6 +116,24 @@ class SlotClone:
             return None, None
         return branch, self._commit(branch)
 
+    def side_tips(self, path: Path) -> list[Oid]:
+        """Commits that a task has put elsewhere: on its own branch, others, the stash.
+
+        Branches that other worktrees stand on are theirs.
+        """
+        others = {self.head(p)[0] for p in self.worktrees() if p.name != path.name}
+        listing = self._git.run(
+            *("for-each-ref", "--format=%(refname) %(objectname)"),
+            *("refs/heads", "refs/stash", "refs/tags"),
+            check=False,
+        )
+        rows = [line.split(" ") for line in listing.text.splitlines()]
+        tips = [oid for ref, oid in rows if ref not in others]
+        stashed = self._git.run(
+            "rev-list", "--walk-reflogs", "refs/stash", "--", check=False
+        )
+        return list(dict.fromkeys([*tips, *stashed.text.split()]))
+
     def worktrees(self) -> list[Path]:
         """Every worktree that there is, also what a dead process left half-made."""
         admins = self.git_dir / "worktrees"

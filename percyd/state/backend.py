@@ -61,6 +61,10 @@ class Backend(Protocol):
         """Remember a good tip."""
         ...
 
+    def way_back(self, tip: Oid) -> str:
+        """The command with which a person pushes a good tip back."""
+        ...
+
     def history(self, old: Oid | None, new: Oid) -> list[Link]:
         """Every commit that ``new`` has and ``old`` has not, oldest first."""
         ...

@@ -24,6 +24,7 @@ from percyd.errors import (
     PercydError,
     PushRefused,
     RemoteFault,
+    RemoteUnreachable,
 )
 from percyd.failpoints import hit
 from percyd.repo.values import PushOutcome, PushReport, RefReport
@@ -35,7 +36,9 @@ from percyd.state.tickets import Applied, Ticket
 
 #: Full-jitter backoff between lost races, in seconds.
 _BACKOFF_S = 0.02
-_BACKOFF_CAP_S = 2.0
+_BACKOFF_CAP_S = 0.5
+#: How long after the last sign of others a winner still lets them in.
+_CONTENDED_S = 1.0
 #: How often the same commits are pushed again when nobody said what became of them.
 _RESENDS = 3
 #: Conflicts on a ref that has not moved: not a race but a stale lock on the remote.
@@ -59,6 +62,8 @@ class Committer:
         self._drafter = Drafter(backend, clock, randomness, follower.tips)
         self.heart: Heart | None = None
         self._never = threading.Event()
+        #: How long the last push took, if it was won.
+        self._won_s: float | None = None
 
     def commit(self, tickets: Sequence[Ticket], give_up: float) -> None:
         """Answer every ticket, at the latest at ``give_up`` on the boot clock.
@@ -73,12 +78,13 @@ class Committer:
                 raise ContentionError(f"lost {losses} races until the deadline")
             state = self._follower.state or self._refresh()
             draft = self._draft(state, batch)
-            if _rests_on_old_state(state, draft.steps):
-                self._refresh()
+            if self._rests_on_old_state(state, draft.steps):
+                self._read_anew(draft.steps)
                 continue
             _answer_what_is_certain(draft.steps)
             if not draft.commits:
                 continue
+            self._let_others_in(give_up)
             number = self._follower.next_number()
             parent = state.tip if state else None
             oids = self._backend.write(parent, draft.commits)
@@ -90,8 +96,35 @@ class Committer:
                 self._adopt(draft, oids, number)
                 continue
             losses += 1
+            self._follower.contended_s = self._clock.boot_s()
             if self._react(report, draft.steps, stuck, give_up):
                 self._back_off(losses, give_up)
+
+    def _rests_on_old_state(self, state: State | None, steps: Sequence[Step]) -> bool:
+        """Whether an answer rests on something that was read before the call (S6).
+
+        Tips that are newer than the state are as bad: what another process has just
+        taken in looks like a branch that no plan owns. What lies behind unpushed
+        commits is proved by their push.
+        """
+        if state is None:
+            return False
+        return any(
+            step.ticket.number >= state.read_number
+            or (step.ticket.operation.needs and self._tips_are_newer(state))
+            for step in steps
+            if step.first == 0 and not step.commits
+        )
+
+    def _tips_are_newer(self, state: State) -> bool:
+        return self._follower.tips_number > state.read_number
+
+    def _read_anew(self, steps: Sequence[Step]) -> None:
+        """Read the tips that matter, and then the state: in this order, see above."""
+        needs = [ref for step in steps for ref in step.ticket.operation.needs]
+        self._follower.forget_tips(needs)
+        self._follower.tips(needs)
+        self._refresh()
 
     def _refresh(self) -> State | None:
         try:
@@ -121,6 +154,7 @@ class Committer:
             else:
                 commit = oids[step.first] if step.commits else None
                 step.ticket.answer(Applied(commit, step.decision, step.after))
+        self._follower.remember()
 
     def _send(
         self, moves: Sequence[RefMove], parent: Oid | None, give_up: float
@@ -139,12 +173,13 @@ class Committer:
             report = self._backend.push([*moves, *beat], left)
             outcomes = {ref: r.outcome for ref, r in report.refs.items()}
             if outcomes.get(STATE_REF) is PushOutcome.APPLIED:
+                self._won_s = self._clock.boot_s() - started_s
                 if self.heart:
                     self.heart.confirm(started_s)
                 return None
             if PushOutcome.UNKNOWN not in outcomes.values():
                 return report
-            tip = self._backend.fetch_state()
+            tip = self._look_again(give_up, new)
             if tip is not None and self._backend.is_ancestor(new, tip):
                 return None
             if tip != parent:
@@ -155,6 +190,26 @@ class Committer:
             f"{report.stderr.strip()[-200:] or 'no answer'}",
             hint="look at percyd log before doing it again",
         )
+
+    def _look_again(self, give_up: float, new: Oid) -> Oid | None:
+        """The remote's tip, however often it takes until the deadline.
+
+        Raises:
+            OutcomeUnknown: nobody answered any more.
+        """
+        tries = 0
+        while True:
+            try:
+                return self._backend.fetch_state()
+            except RemoteUnreachable as error:
+                tries += 1
+                if self._clock.boot_s() >= give_up:
+                    raise OutcomeUnknown(
+                        f"whether {new[:10]} was accepted is not known: "
+                        f"{error.message}",
+                        hint="look at percyd log before doing it again",
+                    ) from error
+                self._back_off(tries + 4, give_up)
 
     def _react(
         self,
@@ -173,7 +228,10 @@ class Committer:
         if PushOutcome.REMOTE_FAULT in outcomes:
             raise RemoteFault(f"the remote could not store the push: {_words(blamed)}")
         if PushOutcome.BUSY in outcomes:
-            self._refuse_owners(blamed, PushOutcome.BUSY, steps, BranchCheckedOut)
+            if STATE_REF in blamed or not self._refuse_owners(blamed, steps):
+                raise BranchCheckedOut(
+                    f"{_words(blamed)}", hint="check out another branch there"
+                )
             return False
         if PushOutcome.REFUSED in outcomes or not blamed:
             self._refuse_one_by_one(report, blamed, steps, give_up)
@@ -188,25 +246,27 @@ class Committer:
         for ref in blamed:
             stuck[ref] = stuck.get(ref, 0) + 1
             if stuck[ref] >= _STUCK:
-                raise ContentionError(
+                error = ContentionError(
                     f"{short_ref(ref)} cannot be moved although nobody else moves it: "
                     f"{blamed[ref].text}",
                     hint="look for a stale lock file on the remote",
                 )
+                if ref == STATE_REF or not _refuse_owners_of(ref, steps, error):
+                    raise error
         return True
 
     def _refuse_owners(
-        self,
-        blamed: Mapping[str, RefReport],
-        outcome: PushOutcome,
-        steps: Sequence[Step],
-        error: type[PercydError],
-    ) -> None:
-        refs = {ref for ref, found in blamed.items() if found.outcome is outcome}
-        for step in steps:
-            if step.refs & refs and not step.ticket.done.is_set():
-                names = ", ".join(sorted(map(short_ref, step.refs & refs)))
-                step.ticket.refuse(error(f"{names}: {_words(blamed)}"))
+        self, blamed: Mapping[str, RefReport], steps: Sequence[Step]
+    ) -> bool:
+        """Answer the operations whose branches are checked out; true if there are any."""
+        answered = [
+            _refuse_owners_of(
+                ref, steps, BranchCheckedOut(f"{short_ref(ref)}: {found.text}")
+            )
+            for ref, found in blamed.items()
+            if found.outcome is PushOutcome.BUSY
+        ]
+        return any(answered)
 
     def _refuse_one_by_one(
         self,
@@ -233,19 +293,32 @@ class Committer:
                 if not ticket.done.is_set():
                     ticket.refuse(error)
 
+    def _let_others_in(self, give_up: float) -> None:
+        """A winner waits its turn too, as long as others want to push (L2).
+
+        It has the newest state already; whoever lost must read and build first, and
+        would lose again and again.
+        """
+        won_s, self._won_s = self._won_s, None
+        recent_s = self._clock.boot_s() - self._follower.contended_s
+        if won_s is not None and recent_s < _CONTENDED_S:
+            self._wait(self._randomness.uniform(0.0, 2 * won_s), give_up)
+
+    def _wait(self, pause_s: float, give_up: float) -> None:
+        left_s = max(0.0, give_up - self._clock.boot_s())
+        self._clock.wait(self._never, min(pause_s, left_s))
+
     def _back_off(self, losses: int, give_up: float) -> None:
         top = min(_BACKOFF_CAP_S, _BACKOFF_S * 2.0 ** min(losses, 10))
-        left = max(0.0, give_up - self._clock.boot_s())
-        pause = self._randomness.uniform(0.0, top)
-        self._clock.wait(self._never, min(pause, left))
+        self._wait(self._randomness.uniform(0.0, top), give_up)
 
 
-def _rests_on_old_state(state: State | None, steps: Sequence[Step]) -> bool:
-    """Whether a refusal rests on a state that was read before the call (S6)."""
-    return state is not None and any(
-        step.refusal is not None and step.ticket.number >= state.read_number
-        for step in steps
-    )
+def _refuse_owners_of(ref: str, steps: Sequence[Step], error: PercydError) -> bool:
+    """Refuse the operations that move a ref; whether there are any."""
+    owners = [s for s in steps if ref in s.refs and not s.ticket.done.is_set()]
+    for step in owners:
+        step.ticket.refuse(error)
+    return bool(owners)
 
 
 def _answer_what_is_certain(steps: Sequence[Step]) -> None:

@@ -6,6 +6,7 @@ from one another travel in one push (DESIGN 3, point 5).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +27,8 @@ from percyd.repo.values import NewCommit
 from percyd.state import codec
 from percyd.state.backend import Backend
 from percyd.state.tickets import Ticket
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -88,6 +91,11 @@ class Drafter:
                 step.decision = self._decide(draft, operation)
             except PercydError as error:
                 step.refusal = error
+                continue
+            except Exception as error:
+                # A fault in one operation must not fail whoever travels with it.
+                log.exception("decision broke", extra={"why": repr(operation)[:200]})
+                step.refusal = PercydError(f"percyd failed to decide: {error}")
                 continue
             if step.decision is not None:
                 self._add(draft, step, operation.stamp, step.decision)

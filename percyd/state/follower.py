@@ -6,19 +6,22 @@ must not be adopted is refused here and in `reader` (S12).
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from percyd.clock import Clock
-from percyd.core.ids import STATE_REF
+from percyd.core.ids import PLAN_REFS
 from percyd.core.operations.base import Tips
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
-from percyd.errors import NotInitialised, PercydError, StateRefused
+from percyd.errors import GitError, NotInitialised, PercydError, StateRefused
 from percyd.state import reader
 from percyd.state.backend import Backend
+
+log = logging.getLogger(__name__)
 
 #: How often a tip that is older than ours is read again before it counts as a rewind:
 #: a late answer of a slow connection looks the same (DESIGN 3).
@@ -46,6 +49,11 @@ class Follower:
         self._tips: dict[str, Oid | None] = {}
         self._number = 0
         self._number_guard = threading.Lock()
+        self._remembered: Oid | None = None
+        #: Place of the last read of tips in the order of reads.
+        self.tips_number = 0
+        #: When others were last seen to move the state, on the boot clock.
+        self.contended_s = float("-inf")
         self._changed = threading.Condition()
 
     @property
@@ -73,12 +81,12 @@ class Follower:
                 number = self.next_number()
                 tip = self._backend.fetch_state()
                 if tip is None:
-                    raise _absent(ours)
+                    raise self._absent(ours)
                 if ours is None or not self._is_behind(tip, ours):
                     return self._adopt_fetched(tip, ours, number)
             raise StateRefused(
                 f"{reader.BRANCH} was rewound: it is at {tip}, behind {ours}",
-                hint=f"push the good tip back: git push REMOTE {ours}:{STATE_REF}",
+                hint=f"push the good tip back: {self._backend.way_back(ours or '')}",
             )
 
     def _is_behind(self, tip: Oid, ours: Oid) -> bool:
@@ -97,16 +105,42 @@ class Follower:
             snapshot = reader.advance(self._backend, state.snapshot, state.tip, tip)
         # Others have moved the state, and so perhaps refs that we remember.
         self._tips.clear()
-        return self.adopt(tip, snapshot, number)
+        self.contended_s = self._clock.boot_s()
+        adopted = self.adopt(tip, snapshot, number)
+        self.remember()
+        return adopted
+
+    def _absent(self, ours: Oid | None) -> PercydError:
+        if ours is None:
+            return NotInitialised(hint="run percyd init")
+        return StateRefused(
+            f"{reader.BRANCH} was deleted on the remote; its last good tip was {ours}",
+            hint=f"push it back: {self._backend.way_back(ours)}",
+        )
 
     def adopt(self, tip: Oid, snapshot: Snapshot, number: int) -> State:
         """Make a judged tip ours and wake everybody who waits for a change."""
-        self._backend.adopt(tip)
         state = State(tip, snapshot, self._clock.now(), number)
         with self._changed:
             self._state = state
             self._changed.notify_all()
         return state
+
+    def remember(self) -> None:
+        """Keep the adopted tip over restarts.
+
+        It is no part of any change: a remembered tip that is older is an ancestor, and
+        serves as well. So a full disk or a stale lock here fails nobody.
+        """
+        state = self._state
+        if state is None or state.tip == self._remembered:
+            return
+        try:
+            self._backend.adopt(state.tip)
+        except GitError as error:
+            log.warning("tip not remembered", extra={"why": str(error)})
+        else:
+            self._remembered = state.tip
 
     def wait_beyond(self, tip: Oid, timeout_s: float) -> bool:
         """Wait until the adopted tip is another than ``tip``; false on time-out."""
@@ -119,23 +153,19 @@ class Follower:
         """Every tip that is known, and those of ``refs`` asked for where they are not."""
         missing = [ref for ref in refs if ref not in self._tips]
         if missing:
+            self.tips_number = self.next_number()
             self._tips.update(self._backend.fetch_refs(missing))
         return self._tips
 
     def note_tips(self, tips: Tips) -> None:
-        """Remember where refs are now: our own push has moved them."""
-        self._tips.update(tips)
+        """Remember where our own push has moved integration branches.
+
+        Other refs are moved once, and would only make this grow.
+        """
+        plans = {ref: tip for ref, tip in tips.items() if ref.startswith(PLAN_REFS)}
+        self._tips.update(plans)
 
     def forget_tips(self, refs: Iterable[str]) -> None:
         """Ask the remote anew when these refs are needed again."""
         for ref in refs:
             self._tips.pop(ref, None)
-
-
-def _absent(ours: Oid | None) -> PercydError:
-    if ours is None:
-        return NotInitialised(hint="run percyd init")
-    return StateRefused(
-        f"{reader.BRANCH} was deleted on the remote; its last good tip was {ours}",
-        hint=f"push it back: git push REMOTE {ours}:{STATE_REF}",
-    )

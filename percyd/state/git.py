@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from percyd.core.ids import STATE_REF
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.errors import StateRefused
 from percyd.repo import objects
@@ -35,6 +37,11 @@ class GitBackend:
     def adopt(self, tip: Oid) -> None:
         """See `Backend`."""
         self.hub.adopt(tip)
+
+    def way_back(self, tip: Oid) -> str:
+        """See `Backend`. The hub has the objects; the user's clone may not."""
+        words = ["git", f"--git-dir={self.hub.path}", "push", "--force"]
+        return shlex.join([*words, self.hub.remote.url, f"{tip}:{STATE_REF}"])
 
     def history(self, old: Oid | None, new: Oid) -> list[Link]:
         """See `Backend`."""

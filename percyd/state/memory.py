@@ -110,6 +110,10 @@ class MemoryBackend:
         """See `Backend`."""
         self._adopted = tip
 
+    def way_back(self, tip: Oid) -> str:
+        """See `Backend`."""
+        return f"push {tip} back"
+
     def history(self, old: Oid | None, new: Oid) -> list[Link]:
         """See `Backend`."""
         known = set(self._ancestors(old)) if old else set()

@@ -14,7 +14,7 @@ from percyd.core.refs import Oid
 from percyd.core.snapshot import Entry, Snapshot, build
 from percyd.errors import StateRefused
 from percyd.state import codec
-from percyd.state.backend import Backend, Link, TreeFile
+from percyd.state.backend import Backend, TreeFile
 
 BRANCH = short_ref(STATE_REF)
 _MODE = "100644"
@@ -29,19 +29,16 @@ def judge(backend: Backend, ours: Oid | None, tip: Oid) -> None:
     if ours is not None and not backend.is_ancestor(ours, tip):
         raise StateRefused(
             f"{BRANCH} was replaced: it is at {tip}, which does not follow {ours}",
-            hint=f"push the good tip back: git push REMOTE {ours}:{STATE_REF}",
+            hint=f"push the good tip back: {backend.way_back(ours)}",
         )
-    _single_parents(backend.history(ours, tip), ours)
-
-
-def _single_parents(links: list[Link], ours: Oid | None) -> None:
-    for position, link in enumerate(links):
+    for position, link in enumerate(backend.history(ours, tip)):
         expected = 0 if ours is None and position == 0 else 1
         if len(link.parents) != expected:
             what = "a merge" if len(link.parents) > 1 else "a second root"
+            before = ours or (link.parents[0] if link.parents else tip)
             raise StateRefused(
                 f"{BRANCH} has {what} at {link.oid}",
-                hint="push the tip from before it back with --force-with-lease",
+                hint=f"push the tip from before it back: {backend.way_back(before)}",
             )
 
 
@@ -93,8 +90,11 @@ def advance(backend: Backend, snapshot: Snapshot, old: Oid, new: Oid) -> Snapsho
             changed.append(_decode(file, new))
     if codec.MARKER_PATH in gone:
         raise StateRefused(f"{BRANCH} at {new} has no {codec.MARKER_PATH}")
-    for path in sorted(gone, key=_plans_last):
-        snapshot = _remove(snapshot, path)
+    try:
+        for path in sorted(gone, key=_plans_last):
+            snapshot = _remove(snapshot, path)
+    except StateRefused as error:
+        raise StateRefused(f"{BRANCH} at {new}: {error.message}") from error
     try:
         return snapshot.put(*sorted(changed, key=_plans_first))
     except KeyError as error:
@@ -114,8 +114,15 @@ def _remove(snapshot: Snapshot, path: str) -> Snapshot:
         case ("task", name) if snapshot.task(name):
             return snapshot.remove_task(name)
         case ("plan", name) if snapshot.plan(name):
+            state = snapshot.plans[name]
+            if state.tasks or state.source:
+                raise StateRefused(f"plan {name} is gone, and files of it are not")
             return snapshot.remove_plan(name)
         case ("agent", name) if name in snapshot.agents:
             return snapshot.remove_agent(name)
+        case ("source", name) if snapshot.plan(name):
+            return snapshot.remove_source(name)
+        case ("archive", name):
+            return snapshot.remove_archived(name)
         case _:
             return snapshot

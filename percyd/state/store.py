@@ -104,15 +104,15 @@ class StateStore:
         """
         number = self._follower.next_number()
         tickets: list[Ticket] = []
+        give_up = self._clock.boot_s() + self._deadline_s
         for operation in operations:
             before = tickets[-1] if tickets else None
-            tickets.append(Ticket(operation, number, before))
-        give_up = self._clock.boot_s() + self._deadline_s
+            tickets.append(Ticket(operation, number, before, give_up))
         with self._turn:
             self._queue += tickets
             self._arrival.notify()
         while batch := self._wait_to_lead(tickets, give_up):
-            self._lead(batch, give_up)
+            self._lead(batch)
         return tickets
 
     def _wait_to_lead(self, mine: Sequence[Ticket], give_up: float) -> list[Ticket]:
@@ -144,8 +144,9 @@ class StateStore:
         self._crowd = _callers(batch)
         return batch
 
-    def _lead(self, batch: Sequence[Ticket], give_up: float) -> None:
-        """Commit a batch for all who wait for it."""
+    def _lead(self, batch: Sequence[Ticket]) -> None:
+        """Commit a batch for all who wait for it, until the last one's deadline."""
+        give_up = max(ticket.give_up_s for ticket in batch)
         try:
             with self._follower.lock:
                 self._committer.commit(batch, give_up)

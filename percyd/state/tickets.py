@@ -28,12 +28,13 @@ class Ticket:
     """One queued operation.
 
     ``number`` is its place in the order of calls and reads; ``after`` the ticket whose
-    refusal drops this one too.
+    refusal drops this one too; ``give_up_s`` its caller's deadline on the boot clock.
     """
 
     operation: Operation
     number: int
     after: Ticket | None = None
+    give_up_s: float = float("inf")
     done: threading.Event = field(default_factory=threading.Event)
     _applied: Applied | None = None
     _error: PercydError | None = None

@@ -24,7 +24,7 @@ from percyd.work.collect import Collector, push_rescue, refuse_unsupported
 from percyd.work.environment import task_environment
 from percyd.work.failure import AttemptFailed, Interrupted
 from percyd.work.held import HeldClaim
-from percyd.work.landing import Landing
+from percyd.work.landing import Landing, Verdicts
 from percyd.work.leftovers import worktree_name
 from percyd.work.prompt import prompt_text
 from percyd.work.supervise import Bounds, Command
@@ -50,6 +50,7 @@ class Attempt:
         self._collector: Collector | None = None
         self._result: Oid | None = None
         self._progress: Oid | None = None
+        self._verdicts = Verdicts()
         self._may_lose = False
 
     def _record(self) -> Plan:
@@ -65,7 +66,7 @@ class Attempt:
             try:
                 self._straight_path()
             except AttemptFailed as failure:
-                self._held.end(failure)
+                self._end(failure)
         except StaleClaim:
             log.warning("claim is gone", extra={"task": self._task.id})
             self._rescue()
@@ -75,6 +76,22 @@ class Attempt:
             log.error("kept", extra={"task": self._task.id, "path": str(self._path)})
         else:
             self._clean_up()
+
+    def _end(self, failure: AttemptFailed) -> None:
+        """Give the claim back; without its work if it is the work that is refused."""
+        try:
+            self._held.end(failure)
+        except (StaleClaim, Interrupted):
+            raise
+        except PercydError as error:
+            if failure.commit is None:
+                raise
+            self._may_lose = True
+            failure.commit = None
+            failure.message += (
+                f"; not rescued: {error.message}; the worktree is kept: {self._path}"
+            )
+            self._held.end(failure)
 
     def _straight_path(self) -> None:
         """Raises `AttemptFailed` with the reason where it is left."""
@@ -99,7 +116,7 @@ class Attempt:
 
     def _failed(self, reason: Reason, message: str) -> AttemptFailed:
         commit = self._what_there_is()
-        if self._may_lose:
+        if self._may_lose and self._path.exists():
             message = f"{message}; the worktree is kept: {self._path}"
         return AttemptFailed(reason, message, commit=commit)
 
@@ -110,7 +127,10 @@ class Attempt:
         self._held.begin(self._base)
         refuse_unsupported(self._shop.hub, self._base)
         hit("workspace-begun")
+        if self._path.exists():
+            self._may_lose = True  # somebody's work is in the way; leave it alone
         self._clone.checkout(self._path.name, self._branch, self._base)
+        self._may_lose = False
         hit("workspace-made")
         self._collect_from(self._base)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +140,6 @@ class Attempt:
     def _work(self) -> None:
         """Run, collect, land; a conflict of a ``run:`` task runs it on the new tip."""
         rounds = self._plan.limits.fix_rounds if self._task.run is not None else 0
-        landing = self._landing()
         while True:
             ran = self._run_program()
             report = Report(ran.summary, None, ran.usage, ran.session)
@@ -131,15 +150,20 @@ class Attempt:
             self._result = self._collected().result(self._shop.clock.now())
             hit("collected")
             try:
-                landing.land(self._result, report, lambda: self._progress is not None)
+                self._landing().land(
+                    self._result, report, lambda: self._progress is not None
+                )
             except MergeConflictError as conflict:
                 if rounds <= 0:
                     raise AttemptFailed(Reason.CONFLICT, conflict.message) from conflict
                 rounds -= 1
-                self._result = None
+                log.info(
+                    "runs again", extra={"task": self._task.id, "why": str(conflict)}
+                )
                 self._base = self._tip()
                 self._clone.switch_branch(self._path, self._branch, self._base)
                 self._collect_from(self._base)
+                self._result = None
             else:
                 return
 
@@ -227,6 +251,7 @@ class Attempt:
             environment=self._environment(self._runner()),
             bounds=self._bounds(),
             log=self._log.with_name(f"{self._log.name}.gate"),
+            verdicts=self._verdicts,
         )
 
     def _what_there_is(self) -> Oid | None:
@@ -237,7 +262,7 @@ class Attempt:
         if self._result is not None or self._collector is None:
             return self._result
         try:
-            commit = self._collector.everything(self._shop.clock.now())
+            commit = self._collector.rescue(self._shop.clock.now())
         except (PercydError, OSError) as error:
             log.error("not collected", extra={"task": self._task.id, "why": str(error)})
             self._may_lose = True

@@ -83,11 +83,41 @@ class Collector:
         )
         return leftover or commit
 
+    def rescue(self, now: datetime) -> Oid:
+        """All work there is, also what the task has put on other branches or stashed.
+
+        One commit on one ref reaches everything.
+        """
+        commit = self.everything(now)
+        return with_side_tips(self.hub, self.clone, self.path, commit, self.base, now)
+
     def _message(self) -> str:
         return (
             f"{self.task.title}\n\n"
             f"Percy-Task: {self.task.id}\nPercy-Attempt: {self.task.attempt}\n"
         )
+
+
+def with_side_tips(
+    hub: Hub,
+    clone: SlotClone,
+    path: Path,
+    commit: Oid,
+    base: Oid | None,
+    now: datetime,
+) -> Oid:
+    """A commit that reaches ``commit`` and every other tip of a slot's clone."""
+    more: list[Oid] = []
+    for tip in clone.side_tips(path):
+        oid = hub.ingest(clone.git_dir, tip)
+        known = (commit, base, *more) if base else (commit, *more)
+        if not any(is_ancestor(hub.git, oid, other) for other in known):
+            more.append(oid)
+    if not more:
+        return commit
+    message = "What the task had put elsewhere: other branches, the stash\n"
+    tree = hub.tree_of(commit)
+    return commit_tree(hub.git, tree, [commit, *more], message, now)
 
 
 def refuse_unsupported(hub: Hub, commit: Oid) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +42,12 @@ def run_gate(
     *,
     tree: str | None = None,
 ) -> GateReport:
-    """Run ``command`` with the shell in ``cwd``, which holds ``tree``."""
+    """Run ``command`` with the shell in ``cwd``, which holds ``tree``.
+
+    A gate may be silent for as long as it may run: many print only at their end.
+    """
     argv = (SHELL, "-c", command)
+    bounds = replace(bounds, idle_s=bounds.timeout_s)
     result = processes.run(Command(argv, cwd, env), bounds, log, stop)
     verdict = Verdict(
         status=_status(result),

@@ -16,6 +16,7 @@ from percyd.core.refs import Oid
 from percyd.errors import (
     BranchCheckedOut,
     ContentionError,
+    GitError,
     OutcomeUnknown,
     PercydError,
     RemoteFault,
@@ -41,6 +42,8 @@ PASSING = (
 )
 _PAUSE_S = 0.5
 _PAUSE_CAP_S = 15.0
+#: A git command may fail once or twice for reasons that pass: memory, a full table.
+_HICCUPS = 3
 _MESSAGE_CHARS = 1000
 
 
@@ -88,9 +91,27 @@ class HeldClaim:
         """
         if self._working is not None:
             self._working.join()
-        if isinstance(self._refusal, StaleClaim):
+        if self._refusal is not None:
             raise self._refusal
-        return self.patiently(lambda: self._if_held(operation))
+        try:
+            return self.patiently(lambda: self._if_held(operation))
+        except StaleClaim:
+            if self._has_landed():
+                state = self.store.state
+                return Applied(state.tip, None, state.snapshot)
+            raise
+
+    def _has_landed(self) -> bool:
+        """Whether this claim was ended by us already, in a push without an answer.
+
+        Others end it as lost or cancelled, and never as completed or failed.
+        """
+        task = self.store.state.snapshot.task(self.task.id)
+        return task is not None and any(
+            attempt.claim == self.fence.claim
+            and attempt.outcome in ("completed", "failed", "released")
+            for attempt in task.attempts
+        )
 
     def _if_held(self, operation: Operation) -> Applied:
         if self._leash.cut:
@@ -109,16 +130,21 @@ class HeldClaim:
             verdict=failure.verdict,
         )
         why = f"{failure.reason}: {failure.message}"
-        log.info("attempt failed", extra={"task": self.task.id, "why": why})
+        said = "released" if released else "attempt failed"
+        log.info(said, extra={"task": self.task.id, "why": why})
         self.settle(EndAttempt(self.store.stamp(), self.fence, ending))
 
     def patiently(self, act: Callable[[], T]) -> T:
         """Do it, again and again while only the remote is in the way."""
         pause_s = _PAUSE_S
+        hiccups = 0
         while True:
             try:
                 return act()
-            except PASSING as error:
+            except (*PASSING, GitError) as error:
+                hiccups += isinstance(error, GitError)
+                if hiccups > _HICCUPS:
+                    raise
                 log.warning("waits", extra={"task": self.task.id, "why": str(error)})
                 if self._leash.cut:
                     raise StaleClaim(f"the lease of {self.task.id} ran out") from error

@@ -7,9 +7,10 @@ done again.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from percyd.work.gate import GateReport, run_gate
 from percyd.work.held import HeldClaim
 from percyd.work.supervise import Bounds
 from percyd.work.workshop import Workshop
+
+log = logging.getLogger(__name__)
 
 #: How long one look at the state may wait before it asks whether to stop. Seconds.
 _LOOK_S = 0.5
@@ -67,7 +70,7 @@ class Landing:
     environment: Mapping[str, str]
     bounds: Bounds
     log: Path
-    verdicts: Verdicts = field(default_factory=Verdicts)
+    verdicts: Verdicts
 
     def land(
         self, commit: Oid, report: Report, in_progress: Callable[[], bool]
@@ -104,6 +107,7 @@ class Landing:
                 self.held.patiently(self.shop.store.refresh)
             else:
                 hit("completed")
+                log.info("completed", extra={"task": self.held.task.id})
                 return
 
     def _wait_for_others(self) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from percyd.clock import Clock
 from percyd.core.edges import AgentStatus
 from percyd.core.operations.agents import Depart, Join
-from percyd.core.operations.base import Operation
-from percyd.core.operations.claims import Claim
-from percyd.core.records import Agent, Task
+from percyd.core.operations.base import Fence, Operation
+from percyd.core.operations.claims import Claim, EndAttempt, Ending
+from percyd.core.reasons import Reason
+from percyd.core.records import Agent, Task, Why
 from percyd.core.refs import RefMove
 from percyd.core.schedule import pick
 from percyd.core.snapshot import Snapshot
-from percyd.errors import PercydError
+from percyd.errors import PercydError, StaleClaim
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied, Ticket
 from percyd.work.leash import Leash
@@ -77,6 +79,10 @@ class Worker:
         self._threads: dict[threading.Thread, _Running] = {}
         self._guard = threading.Lock()
         self._resting = Resting()
+        #: Every attempt that a slot has begun, and claims whose answers are awaited.
+        self._begun: set[tuple[str, int]] = set()
+        self._claims_under_way = 0
+        self._owed: list[tuple[Task, Ending]] = []
         self._draining = False
         self._stopping = False
         self.fenced = False
@@ -96,6 +102,8 @@ class Worker:
         with self._guard:
             free = len(self._free)
         self.check_claims()
+        self._end_what_is_owed()
+        self._take_up_orphans()
         snapshot = self._store.state.snapshot
         now_s = self._clock.boot_s()
         with self._guard:
@@ -105,9 +113,51 @@ class Worker:
             return
         if not pick(snapshot, self._card(snapshot), 1, rested):
             return
-        applied = self._store.apply(self._claim(free, rested))
-        for task in self._mine(applied):
+        with self._claiming():
+            applied = self._store.apply(self._claim(free, rested))
+            for task in self._mine(applied):
+                self._start(task)
+
+    @contextmanager
+    def _claiming(self) -> Iterator[None]:
+        """While a claim is under way, what it brings looks like an orphan."""
+        with self._guard:
+            self._claims_under_way += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._claims_under_way -= 1
+
+    def _take_up_orphans(self) -> None:
+        """Start tasks that this agent holds although no slot ever began them.
+
+        The answer to their claim was lost; nobody else may work on them while this
+        agent beats.
+        """
+        snapshot = self._store.state.snapshot
+        for task in snapshot.held_tasks():
+            with self._guard:
+                mine = task.assigned_to == self.agent.id
+                known = (task.id, task.attempt) in self._begun
+                if not mine or known or self._claims_under_way or not self._free:
+                    continue
             self._start(task)
+
+    def _end_what_is_owed(self) -> None:
+        """Give back the claims of attempts that broke without a word."""
+        with self._guard:
+            owed, self._owed = self._owed, []
+        for task, ending in owed:
+            fence = Fence(task.id, task.attempt, task.claim or "")
+            try:
+                self._store.apply(EndAttempt(self._store.stamp(), fence, ending))
+            except StaleClaim:
+                continue
+            except PercydError as error:
+                log.warning("still owed", extra={"task": task.id, "why": str(error)})
+                with self._guard:
+                    self._owed.append((task, ending))
 
     def may_run(self) -> bool:
         """Whether a ready task suits this agent, at once or after its pause."""
@@ -212,6 +262,7 @@ class Worker:
             leash.cut_off()
         elif self._stopping:
             leash.release()
+        self._begun.add((task.id, task.attempt))
         return _Running(slot, task, leash)
 
     def _run(self, running: _Running) -> None:
@@ -232,17 +283,23 @@ class Worker:
         task = running.task
 
         def settle(operation: Operation) -> Applied:
-            first, *rest = self._store.submit([operation, *self._next_claim()])
-            applied = first.result()  # refused: the claim behind it was dropped
-            for ticket in rest:
-                claimed.extend(self._taken(ticket))
+            with self._claiming():
+                first, *rest = self._store.submit([operation, *self._next_claim()])
+                applied = first.result()  # refused: the claim behind it was dropped
+                for ticket in rest:
+                    claimed.extend(self._taken(ticket))
+                with self._guard:
+                    self._begun |= {(t.id, t.attempt) for t in claimed}
             return applied
 
         log.info("started", extra={"task": task.id, "attempt": task.attempt})
         try:
             running.slot.run(task, settle, running.leash)
-        except Exception:  # the slot must live on, and the traceback must be seen
+        except Exception as error:  # the slot lives on; the claim must not
             log.exception("slot broke", extra={"task": task.id})
+            why = Why(code=Reason.WORKSPACE_FAILED, message=str(error)[:1000])
+            with self._guard:
+                self._owed.append((task, Ending("failed", why)))
         self._wake.set()
         return claimed[0] if claimed else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -173,7 +174,6 @@ def test_an_error_under_json_is_a_document_with_the_same_exit_code(
     [
         ("nonsense",),
         ("status", "--nonsense"),
-        ("plan",),
         ("plan", "check"),
         ("plan", "check", "missing.yaml"),
         ("task", "show", "no.such"),
@@ -193,6 +193,89 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert "Traceback" not in done.err + done.out
     assert len([line for line in done.err.splitlines() if line]) == 1
     assert done.err.startswith("percyd: ")
+
+
+@pytest.mark.parametrize("args", [(), ("plan",), ("task",)])
+def test_a_group_alone_shows_its_help(tmp_path: Path, args: tuple[str, ...]) -> None:
+    done = percyd(tmp_path, *args, code=2)
+    assert done.err.startswith("Usage: percyd")
+    assert "Commands:" in done.err
+
+
+def test_a_draft_waits_until_somebody_starts_it(tmp_path: Path) -> None:
+    clone, bare = set_up(tmp_path, "status: draft\n" + PLAN)
+    done = percyd(clone, "serve", "--until-idle", code=1)
+    assert "waiting: two.a" in done.said[-1]
+    assert "started" in percyd(clone, "plan", "start", "two").out
+    assert "already" in percyd(clone, "plan", "start", "two").out
+    percyd(clone, "serve", "--until-idle")
+    assert git(bare, "show", "percy/plan/two:b.txt") == "a"
+    percyd(clone, "plan", "start", "two", code=1)
+
+
+def test_a_checked_out_state_branch_is_named_at_once(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "alone")
+    percyd(clone, "init")
+    commit(clone, {".percy/config.toml": CONFIG, ".percy/plans/two.yaml": PLAN}, "plan")
+    git(clone, "worktree", "add", "-q", str(tmp_path / "look"), "percy/state")
+    done = percyd(clone, "serve", "--until-idle", code=1)
+    assert "checked out" in done.said[-1]
+    git(clone, "worktree", "remove", str(tmp_path / "look"))
+    percyd(clone, "serve", "--until-idle")
+
+
+def test_the_command_that_brings_a_deleted_state_back_works_as_it_is_printed(
+    tmp_path: Path,
+) -> None:
+    clone, bare = set_up(tmp_path)
+    percyd(clone, "plan", "submit", ".percy/plans/two.yaml")
+    good = refs(bare)[STATE]
+    git(bare, "update-ref", "-d", STATE)
+    said = percyd(clone, "status", code=4).said[0]
+    subprocess.run(shlex.split(said.partition("push it back: ")[2]), check=True)
+    assert refs(bare)[STATE] == good
+    percyd(clone, "serve", "--until-idle")
+
+
+@pytest.mark.parametrize("where", ["/dev/null", "/dev/null/x", "/proc/x"])
+def test_a_state_folder_that_cannot_be_made_gets_one_line(
+    tmp_path: Path, where: str
+) -> None:
+    clone, _ = set_up(tmp_path, None)
+    done = finish(start("status", cwd=clone, PERCYD_STATE_DIR=where))
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
+    assert "PERCYD_STATE_DIR" in done.said[0]
+
+
+def test_a_saved_plan_gets_a_word_and_a_local_commit_a_warning(tmp_path: Path) -> None:
+    clone, _ = set_up(tmp_path, None)
+    (clone / ".percy/plans/two.yaml").write_text(PLAN)
+    done = percyd(clone, "serve", "--until-idle")
+    assert "not committed on main: nothing starts" in done.err
+    commit(clone, {}, "plan")
+    done = percyd(clone, "serve", "--until-idle")
+    assert "1 commit is not pushed" in done.err
+    assert "2 tasks completed and merged into percy/plan/two" in done.said[-1]
+
+
+def test_submit_knows_the_plans_folder_of_a_linked_worktree(tmp_path: Path) -> None:
+    clone, _ = set_up(tmp_path)
+    linked = tmp_path / "linked"
+    git(clone, "worktree", "add", "-q", "-b", "feature", str(linked))
+    commit(linked, {".percy/plans/r.yaml": PLAN}, "only here")
+    done = percyd(linked, "plan", "submit", ".percy/plans/r.yaml", code=2)
+    assert "commit it first" in done.said[0]
+    percyd(linked, "plan", "submit", ".percy/plans/two.yaml")
+
+
+def test_task_show_names_the_logs(tmp_path: Path) -> None:
+    plan = PLAN.replace("title: Two", "title: Two\nverify: test -e a.txt")
+    clone, _ = set_up(tmp_path, plan)
+    percyd(clone, "serve", "--until-idle")
+    logs = percyd(clone, "task", "show", "two.a", "--json").document["logs"]
+    assert [Path(name).name for name in logs] == ["1.log", "1.log.gate"]
+    assert logs[0] in percyd(clone, "task", "show", "two.a").out
 
 
 def test_a_read_while_the_remote_is_down_shows_the_last_known_state(

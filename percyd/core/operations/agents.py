@@ -65,14 +65,14 @@ class Join:
 class Depart:
     """An agent leaves, or is known to be dead: it and all its claims in one commit.
 
-    ``rescued`` says which of its tasks have work on their rescue refs already.
+    ``rescued`` names the work, by task and attempt, that is on rescue refs already.
     """
 
     stamp: Stamp
     agent: str
     lost: bool = False
     message: str = ""
-    rescued: Mapping[str, Oid] = field(default_factory=dict)
+    rescued: Mapping[tuple[str, int], Oid] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
     def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
@@ -83,7 +83,7 @@ class Depart:
         op, status = (
             (Op.LOST, AgentStatus.LOST) if self.lost else (Op.LEAVE, AgentStatus.LEFT)
         )
-        if agent.status is status:
+        if agent.status is not AgentStatus.JOINED:
             return None
         code = Reason.AGENT_LOST if self.lost else Reason.RELEASED
         ending = Ending(
@@ -93,7 +93,7 @@ class Depart:
         held = [t for t in snapshot.held_tasks() if t.assigned_to == self.agent]
         puts: list[Plan | Task] = []
         for task in sorted(held, key=lambda t: t.id):
-            own = replace(ending, commit=self.rescued.get(task.id))
+            own = replace(ending, commit=self.rescued.get((task.id, task.attempt)))
             puts += self._let_go(snapshot.put(*puts), task, own, op)
         tasks = [entry for entry in puts if isinstance(entry, Task)]
         return Decision(
