@@ -1,0 +1,907 @@
+"""`verify` finds what is planted in a state branch, and nothing in an honest one."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from percyd.core.ids import STATE_REF, task_folder
+from percyd.core.operations.agents import Depart
+from percyd.core.operations.claims import Claim, EndAttempt, Ending
+from percyd.core.operations.completion import CompleteReview, Report, Turn
+from percyd.core.operations.plans import Retry, TakeIn
+from percyd.core.reasons import Reason
+from percyd.core.records import Why
+from percyd.core.snapshot import SourceFile
+from percyd.errors import UnknownIdError
+from percyd.repo.objects import write_commits
+from percyd.repo.reader import ObjectReader
+from percyd.repo.runner import Git
+from percyd.repo.values import NewCommit
+from percyd.state.verify.report import Violation
+from percyd.state.verify.walk import verify
+from percyd.work.worker import Everything
+from tests.support.checker import check
+from tests.support.gitrepo import git
+from tests.support.state import Bench, GitRemote, fence, plan, task
+from tests.support.verified import assert_verified, verified
+
+Json = dict[str, Any]
+Changes = dict[str, Json | bytes | None]
+
+AGENT = "box-000000"
+CARD = f"agents/{AGENT}.json"
+PLAN = "plans/p/plan.json"
+WHEN = datetime(2026, 3, 1, tzinfo=UTC)
+WHO = "percyd <percyd@localhost> 1767225600 +0000"
+
+
+def path_of(name: str) -> str:
+    plan_id, _, short = name.partition(".")
+    return f"plans/{plan_id}/tasks/{task_folder(short)}/{short}.json"
+
+
+def text_of(record: Json) -> bytes:
+    text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False)
+    return f"{text}\n".encode()
+
+
+def failed(code: Reason = Reason.RUNNER_FAILED) -> Ending:
+    return Ending("failed", Why(code=code, message="exit 1"))
+
+
+def claim_again(bench: Bench) -> Any:
+    """Claim one task, also one that has just failed."""
+    store = bench.store
+    operation = Claim(store.stamp(), bench.agent.id, (store.token(),), Everything())
+    decision = store.apply(operation).decision
+    assert decision is not None
+    return decision.tasks[0]
+
+
+def honest_story(bench: Bench) -> None:
+    """Plan ``p``: a is completed, c is worked on, b waits for c, the rest for nobody."""
+    bench.start()
+    base = bench.base(readme="hello")
+    bench.take_in(
+        plan("p", base),
+        task("p", "a", priority=9),
+        task("p", "c", priority=8, paths=("src/*.py",), max_attempts=1),
+        task("p", "b", "c"),
+        task("p", "d", paths=("src/x/",)),
+        task("p", "e", paths=("docs/",)),
+        task("p", "f", type="review"),
+    )
+    bench.take_in(plan("q", base, status="draft"), task("q", "a"))
+    bench.do("p.a")
+    bench.store.refresh()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A remote with an honest history, to be copied and spoiled."""
+    remote = GitRemote(tmp_path_factory.mktemp("model"))
+    bench = Bench(remote)
+    honest_story(bench)
+    bench.work(bench.task("p.c"))
+    for claimed in list(bench.store.state.snapshot.held_tasks()):
+        if claimed.id != "p.c":
+            ending = Ending("released", Why(code=Reason.RELEASED, message="stop"))
+            bench.store.apply(EndAttempt(bench.store.stamp(), fence(claimed), ending))
+    remote.close()
+    return remote.git.git_dir
+
+
+class Spoiled:
+    """A copy of the model, and commits that nobody but a test would make."""
+
+    def __init__(self, repo: Path) -> None:
+        self.repo = repo
+        self.git = Git(repo)
+        self.first = self.tip
+        rows = git(repo, "ls-tree", "-r", "--name-only", STATE_REF).splitlines()
+        self.records: dict[str, Json] = {
+            path: json.loads(git(repo, "cat-file", "blob", f"{STATE_REF}:{path}"))
+            for path in rows
+            if path.endswith(".json")
+        }
+        self._count = 0
+
+    @property
+    def tip(self) -> str:
+        return git(self.repo, "rev-parse", STATE_REF)
+
+    def task(self, short: str, **to: Any) -> Json:
+        return {**copy.deepcopy(self.records[path_of(f"p.{short}")]), **to}
+
+    def plan(self, **to: Any) -> Json:
+        return {**copy.deepcopy(self.records[PLAN]), **to}
+
+    def op_id(self) -> str:
+        self._count += 1
+        return f"ff{self._count:030x}"
+
+    def used_op_id(self) -> str:
+        """The one of the newest commit."""
+        form = "--format=%(trailers:key=Percy-Op-Id,valueonly)"
+        return git(self.repo, "log", "-1", form, STATE_REF)
+
+    def message(self, op: str, *trailers: str, op_id: str | None = None) -> str:
+        lines = [f"Percy-Operation: {op}", f"Percy-Op-Id: {op_id or self.op_id()}"]
+        return f"{op}: something\n\n" + "\n".join([*lines, *trailers]) + "\n"
+
+    def commit(
+        self,
+        op: str,
+        changes: Changes,
+        *tasks: str,
+        agent: str | None = None,
+        message: str | None = None,
+    ) -> str:
+        """One commit with these files changed, its trailers right unless told."""
+        files: dict[str, bytes | None] = {}
+        for path, record in changes.items():
+            if isinstance(record, dict):
+                self.records[path] = record
+                files[path] = text_of(record)
+            else:
+                files[path] = record
+        trailers = []
+        for name in tasks:
+            attempt = self.records[path_of(name)]["attempt"]
+            trailers += [f"Percy-Task: {name}", f"Percy-Attempt: {attempt}"]
+        if agent:
+            trailers.append(f"Percy-Agent: {agent}")
+        words = message or self.message(op, *trailers)
+        (oid,) = write_commits(self.git, self.tip, [NewCommit(words, WHEN, files)])
+        self.git.run("update-ref", STATE_REF, oid)
+        return oid
+
+    def change(self, op: str, short: str, **to: Any) -> str:
+        record = self.task(short, **to)
+        return self.commit(op, {path_of(record["id"]): record}, record["id"])
+
+    def claim(self, *shorts: str, by: str = AGENT, **wrong: Any) -> str:
+        changes: Changes = {}
+        for short in shorts:
+            record = self.task(short)
+            record |= {"attempt": record["attempt"] + 1, "assigned_to": by}
+            record |= {"claim": self.op_id(), "status": "assigned", "reason": None}
+            record |= {"base": None, "updated_at": "2026-03-01T00:00:00Z", **wrong}
+            changes[path_of(record["id"])] = record
+        return self.commit("claim", changes, *(f"p.{s}" for s in shorts), agent=by)
+
+    def ended(self, short: str, outcome: str, code: str | None, **to: Any) -> Json:
+        record = self.task(short)
+        why = {"code": code, "message": ""} if code else None
+        empty = "branch commit rescue verdict session summary usage"
+        entry = {
+            **dict.fromkeys(empty.split()),
+            "number": record["attempt"],
+            "agent": record["assigned_to"],
+            "claim": record["claim"],
+            "outcome": outcome,
+            "reason": why,
+        }
+        counted = outcome in ("failed", "lost")
+        record |= {"assigned_to": None, "claim": None, "reason": why}
+        record |= {"retries": record["retries"] + counted}
+        return record | {"attempts": [*record["attempts"], entry], **to}
+
+    def end(
+        self, op: str, short: str, outcome: str, code: str | None, **to: Any
+    ) -> str:
+        record = self.ended(short, outcome, code, **to)
+        return self.commit(op, {path_of(record["id"]): record}, record["id"])
+
+    def plumbed(self, tree: str, *parents: str, message: str, who: str = WHO) -> str:
+        """A commit of any tree with any parents, by anybody."""
+        lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
+        text = "\n".join([*lines, f"author {who}", f"committer {who}", "", message])
+        oid = self.git.run(
+            *("hash-object", "-t", "commit", "-w", "--stdin", "--literally"),
+            stdin=text.encode(),
+        ).text
+        self.git.run("update-ref", STATE_REF, oid)
+        return oid
+
+    def tree(self, *rows: tuple[str, str, str]) -> str:
+        """The tip's tree with entries added that git itself would refuse."""
+        listing = self.git.run("cat-file", "tree", f"{self.tip}^{{tree}}").stdout
+        for mode, name, oid in rows:
+            listing += f"{mode} {name}\0".encode() + bytes.fromhex(oid)
+        return self.git.run(
+            *("hash-object", "-t", "tree", "-w", "--stdin", "--literally"),
+            stdin=listing,
+        ).text
+
+    def blob(self, content: bytes = b"x") -> str:
+        return self.git.run("hash-object", "-w", "--stdin", stdin=content).text
+
+    def found(self) -> tuple[Violation, ...]:
+        report = verified(self.repo)
+        assert report is not None
+        return report.violations
+
+
+@pytest.fixture
+def spoiled(model: Path, tmp_path: Path) -> Spoiled:
+    return Spoiled(Path(shutil.copytree(model, tmp_path / "remote.git")))
+
+
+# Honest histories
+
+
+def test_an_honest_history_has_no_violation(spoiled: Spoiled) -> None:
+    assert spoiled.found() == ()
+    assert check(spoiled.repo, settled=False) == []
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    remote = GitRemote(tmp_path)
+    yield Bench(remote)
+    remote.close()
+
+
+def clean(bench: Bench) -> None:
+    assert isinstance(bench.remote, GitRemote)
+    assert_verified(bench.remote.git.git_dir)
+    assert check(bench.remote.git.git_dir, settled=False) == []
+
+
+def test_a_plan_that_is_done_is_clean(bench: Bench) -> None:
+    bench.start()
+    base = bench.base(readme="hello")
+    bench.take_in(plan("p", base), task("p", "a"), task("p", "b", "a"))
+    bench.do("p.a")
+    bench.do("p.b")
+    assert bench.plan("p").status == "done"
+    clean(bench)
+
+
+def test_failures_a_cascade_and_a_retry_are_clean(bench: Bench) -> None:
+    bench.start()
+    base = bench.base(readme="hello")
+    bench.take_in(plan("p", base), task("p", "a"), task("p", "b", "a"))
+    for _ in range(3):
+        claimed = claim_again(bench)
+        bench.work(claimed)
+        bench.store.apply(EndAttempt(bench.store.stamp(), fence(claimed), failed()))
+    assert bench.plan("p").status == "failed"
+    bench.store.apply(Retry(bench.store.stamp(), "p.a"))
+    bench.do("p.a")
+    bench.do("p.b")
+    assert bench.plan("p").status == "done"
+    clean(bench)
+
+
+def test_a_lost_agent_a_turn_a_source_and_a_review_are_clean(bench: Bench) -> None:
+    bench.start()
+    base = bench.base(readme="hello")
+    other = Bench(bench.remote, 1)
+    other.join()
+    document = SourceFile("p", "yaml", b"title: P\n")
+    operation = plan("p", base), (task("p", "a"), task("p", "r", type="review"))
+    bench.store.apply(TakeIn(bench.store.stamp(), *operation, document))
+    other.claim(2)
+    other.store.apply(Depart(other.store.stamp(), other.agent.id, lost=True))
+    bench.store.refresh()
+    for _ in range(2):
+        claimed = claim_again(bench)
+        bench.work(claimed)
+        if claimed.type == "review":
+            report = Report("looks right")
+            operation_of = CompleteReview(bench.store.stamp(), fence(claimed), report)
+            bench.store.apply(operation_of)
+        else:
+            bench.store.apply(Turn(bench.store.stamp(), fence(claimed)))
+            bench.complete(claimed)
+    assert bench.plan("p").status == "done"
+    clean(bench)
+
+
+# Planted violations
+
+Plant = Callable[[Spoiled], str]
+PLANTS: dict[str, tuple[str, str, bool, Plant]] = {}
+
+
+def plant(path: str, words: str, *, checker: bool = True) -> Callable[[Plant], Plant]:
+    """Register a violation; ``checker``: the independent checker looks for it too."""
+
+    def register(tell: Plant) -> Plant:
+        PLANTS[tell.__name__] = (path, words, checker, tell)
+        return tell
+
+    return register
+
+
+A, B, C, D, E, F = (path_of(f"p.{short}") for short in "abcdef")
+OTHER = "agents/laptop-3fa9c1.json"
+
+
+def card(spoiled: Spoiled, **to: Any) -> Json:
+    return {**spoiled.records[CARD], "id": "laptop-3fa9c1", **to}
+
+
+@plant("", "has 2 parents; any other commit has 1")
+def a_merge(s: Spoiled) -> str:
+    return s.plumbed(
+        git(s.repo, "rev-parse", f"{STATE_REF}^{{tree}}"),
+        *(s.tip, git(s.repo, "rev-parse", "refs/heads/percy/plan/p")),
+        message=s.message("say"),
+    )
+
+
+@plant("", "init is the first operation and no other")
+def a_second_init(s: Spoiled) -> str:
+    return s.commit("init", {"percy.json": {**s.records["percy.json"], "project": "x"}})
+
+
+@plant("", "author is Eve <eve@example.org>")
+def a_commit_by_somebody(s: Spoiled) -> str:
+    s.commit("join", {OTHER: card(s)}, agent="laptop-3fa9c1")
+    tree = git(s.repo, "rev-parse", f"{STATE_REF}^{{tree}}")
+    who = "Eve <eve@example.org> 1767225600 +0000"
+    words = s.message("join", "Percy-Agent: laptop-3fa9c1", op_id="e" * 32)
+    return s.plumbed(tree, s.first, message=words, who=who)
+
+
+@plant("", "Percy-Operation is dance")
+def an_unknown_operation(s: Spoiled) -> str:
+    return s.commit("dance", {OTHER: card(s)})
+
+
+@plant("", "Percy-Operation is nothing")
+def a_commit_by_hand(s: Spoiled) -> str:
+    return s.commit("", {OTHER: card(s)}, message="oops\n")
+
+
+@plant("", "the subject is 'mend it'")
+def another_subject(s: Spoiled) -> str:
+    words = s.message("join", "Percy-Agent: laptop-3fa9c1")
+    words = words.replace("join: something", "mend it")
+    return s.commit("join", {OTHER: card(s)}, message=words)
+
+
+@plant("", "has the op id of")
+def an_op_id_again(s: Spoiled) -> str:
+    words = s.message("join", "Percy-Agent: laptop-3fa9c1", op_id=s.used_op_id())
+    return s.commit("join", {OTHER: card(s)}, message=words)
+
+
+@plant("", "no pairs")
+def a_task_without_its_attempt(s: Spoiled) -> str:
+    words = s.message("say", "Percy-Task: p.a")
+    said = {"kind": "say", "text": "hi", "by": None, "attempt": None}
+    return s.commit("say", {A: s.task("a", messages=[said])}, message=words)
+
+
+@plant("", "names attempt 7 of p.e")
+def another_attempt_in_the_trailers(s: Spoiled) -> str:
+    words = s.message("say", "Percy-Task: p.e", "Percy-Attempt: 7")
+    said = {"kind": "say", "text": "hi", "by": None, "attempt": None}
+    return s.commit("say", {E: s.task("e", messages=[said])}, message=words)
+
+
+@plant("", "Percy-Agent is laptop-3fa9c1; it is about box-000000")
+def a_claim_in_the_name_of_another(s: Spoiled) -> str:
+    words = ("Percy-Task: p.e", "Percy-Attempt: 2", "Percy-Agent: laptop-3fa9c1")
+    record = s.task("e", status="assigned", assigned_to=AGENT, claim="t" * 32)
+    record |= {"attempt": record["attempt"] + 1, "base": None, "reason": None}
+    return s.commit("claim", {E: record}, message=s.message("claim", *words))
+
+
+@plant("", "changes nothing")
+def nothing(s: Spoiled) -> str:
+    return s.commit("say", {})
+
+
+@plant("notes.txt", "is no file of the format")
+def a_stray_file(s: Spoiled) -> str:
+    files: Changes = {OTHER: card(s), "notes.txt": b"hello\n"}
+    return s.commit("join", files, agent="laptop-3fa9c1")
+
+
+@plant("plans/p/tasks/00/zz.json", "holds task p.zz")
+def a_task_in_the_wrong_folder(s: Spoiled) -> str:
+    record = s.task("b", id="p.zz", depends_on=[])
+    return s.commit("reconcile", {"plans/p/tasks/00/zz.json": record})
+
+
+@plant("archive/con.jsonl", "is no file of the format")
+def a_reserved_word(s: Spoiled) -> str:
+    return s.commit("archive", {"archive/con.jsonl": b"{}\n"})
+
+
+@plant(CARD, "JSON")
+def no_json(s: Spoiled) -> str:
+    return s.commit("leave", {CARD: b"{"}, agent=AGENT)
+
+
+@plant(OTHER, "canonical")
+def other_spaces(s: Spoiled) -> str:
+    text = json.dumps(card(s), sort_keys=True, indent=2) + "\n"
+    return s.commit("join", {OTHER: text.encode()}, agent="laptop-3fa9c1")
+
+
+@plant(OTHER, "canonical")
+def a_key_twice(s: Spoiled) -> str:
+    text = text_of(card(s)).replace(b' "host":', b' "host": "x",\n "host":')
+    return s.commit("join", {OTHER: text}, agent="laptop-3fa9c1")
+
+
+@plant(E, "canonical")
+def keys_in_another_order(s: Spoiled) -> str:
+    said = {"text": "hi", "kind": "say", "by": None, "attempt": None}
+    record = s.task("e", messages=[said])
+    rows = sorted(record.items())
+    text = json.dumps(dict(rows), indent=1, ensure_ascii=False) + "\n"
+    s.records[E] = record
+    return s.commit("say", {E: text.encode()}, "p.e")
+
+
+@plant(E, "canonical")
+def no_newline_at_the_end(s: Spoiled) -> str:
+    said = {"kind": "say", "text": "hi", "by": None, "attempt": None}
+    text = text_of(s.task("e", messages=[said])).rstrip(b"\n")
+    return s.commit("say", {E: text}, "p.e")
+
+
+@plant(OTHER, "lacks the keys slots")
+def a_missing_key(s: Spoiled) -> str:
+    record = card(s)
+    del record["slots"]
+    return s.commit("join", {OTHER: record}, agent="laptop-3fa9c1")
+
+
+@plant(OTHER, "started_at is '1 May'")
+def another_time(s: Spoiled) -> str:
+    record = card(s, started_at="1 May")
+    return s.commit("join", {OTHER: record}, agent="laptop-3fa9c1")
+
+
+@plant(E, "priority")
+def a_value_out_of_bounds(s: Spoiled) -> str:
+    return s.change("reconcile", "e", priority="high")
+
+
+@plant(OTHER, "holds agent box-000000")
+def another_id_in_the_file(s: Spoiled) -> str:
+    return s.commit("join", {OTHER: s.records[CARD]}, agent="laptop-3fa9c1")
+
+
+@plant(E, "submitted -> working is no edge of work")
+def a_skipped_claim(s: Spoiled) -> str:
+    to = {"status": "working", "assigned_to": AGENT, "claim": "t" * 32}
+    return s.change("work", "e", **to, base="b" * 40)
+
+
+@plant(E, "submitted -> assigned is no edge of release")
+def a_right_edge_by_the_wrong_operation(s: Spoiled) -> str:
+    to = {"status": "assigned", "assigned_to": AGENT, "claim": "t" * 32}
+    return s.change("release", "e", **to)
+
+
+@plant(A, "completed -> submitted is no edge of retry")
+def a_completed_task_again(s: Spoiled) -> str:
+    return s.change("retry", "a", status="submitted", result=None)
+
+
+@plant(PLAN, "executing -> ready is no edge of start")
+def a_plan_that_goes_back(s: Spoiled) -> str:
+    return s.commit("start", {PLAN: s.plan(status="ready")})
+
+
+@plant(OTHER, "absent -> left is no edge of join")
+def an_agent_that_begins_at_the_end(s: Spoiled) -> str:
+    record = card(s, status="left")
+    return s.commit("join", {OTHER: record}, agent="laptop-3fa9c1")
+
+
+@plant(D, "its paths overlap with those of p.c")
+def overlapping_paths(s: Spoiled) -> str:
+    return s.claim("d")
+
+
+@plant(B, "p.c is not completed")
+def a_claim_before_its_dependency(s: Spoiled) -> str:
+    return s.claim("b")
+
+
+@plant(E, "which has not joined")
+def a_claim_by_nobody(s: Spoiled) -> str:
+    return s.claim("e", by="laptop-3fa9c1")
+
+
+@plant(E, "is followed by 9")
+def an_attempt_that_jumps(s: Spoiled) -> str:
+    return s.claim("e", attempt=9)
+
+
+@plant(E, "has a claim token of p.c")
+def a_token_again(s: Spoiled) -> str:
+    return s.claim("e", claim=s.task("c")["claim"])
+
+
+@plant(E, "has a claim token of p.a")
+def a_token_of_an_ended_claim(s: Spoiled) -> str:
+    return s.claim("e", claim=s.task("a")["attempts"][0]["claim"])
+
+
+@plant(E, "claim may not change title")
+def a_claim_that_changes_the_title(s: Spoiled) -> str:
+    return s.claim("e", title="Other")
+
+
+@plant(E, "plan p is paused")
+def a_claim_in_a_paused_plan(s: Spoiled) -> str:
+    why = {"code": "paused_by_user", "message": ""}
+    s.commit("pause", {PLAN: s.plan(paused=why)})
+    return s.claim("e")
+
+
+@plant(C, "work may not change claim")
+def work_under_another_claim(s: Spoiled) -> str:
+    s.claim("e")
+    record = s.task("c", claim="t" * 32)
+    return s.commit("work", {C: record}, "p.c")
+
+
+@plant(C, "ends attempt 1; another claim holds it")
+def an_end_under_another_claim(s: Spoiled) -> str:
+    record = s.ended("c", "released", "released", status="submitted")
+    record["attempts"][-1]["claim"] = "t" * 32
+    return s.commit("release", {C: record}, "p.c")
+
+
+@plant(C, "is submitted and has an assigned_to or a claim")
+def a_claim_that_outlives_its_status(s: Spoiled) -> str:
+    to = {"status": "submitted", "claim": s.task("c")["claim"]}
+    return s.end("release", "c", "released", "released", **to)
+
+
+@plant(C, "goes back to the queue after 1 of 1 attempts")
+def an_attempt_too_many(s: Spoiled) -> str:
+    return s.end("release", "c", "failed", "conflict", status="submitted")
+
+
+@plant(C, "has 0 retries after failed, not 1")
+def a_failure_that_is_not_counted(s: Spoiled) -> str:
+    to = {"status": "submitted", "retries": 0}
+    return s.end("release", "c", "failed", "conflict", **to)
+
+
+@plant(C, "attempts does not only grow")
+def a_forgotten_attempt(s: Spoiled) -> str:
+    s.end("release", "c", "released", "released", status="submitted")
+    return s.claim("c", attempts=[])
+
+
+@plant(C, "is completed without a result")
+def a_completion_without_a_result(s: Spoiled) -> str:
+    return s.end("complete", "c", "completed", None, status="completed")
+
+
+@plant(C, "fails for good with reason conflict")
+def a_failure_that_is_not_final(s: Spoiled) -> str:
+    return s.end("fail", "c", "failed", "conflict", status="failed")
+
+
+@plant(B, "is resolved, but p.c is working")
+def a_task_released_too_early(s: Spoiled) -> str:
+    return s.change("resolve", "b", status="submitted")
+
+
+@plant(PLAN, "the landing turn is taken from p.c")
+def a_stolen_turn(s: Spoiled) -> str:
+    record = s.task("c")
+    turn = {"task": "p.c", "attempt": record["attempt"], "claim": record["claim"]}
+    trailers = ("Percy-Task: p.c", "Percy-Attempt: 1")
+    s.commit("turn", {PLAN: s.plan(landing=turn)}, message=s.message("turn", *trailers))
+    s.claim("e")
+    taken = {"task": "p.e", "attempt": 2, "claim": s.task("e")["claim"]}
+    trailers = ("Percy-Task: p.e", "Percy-Attempt: 2")
+    words = s.message("turn", *trailers)
+    return s.commit("turn", {PLAN: s.plan(landing=taken)}, message=words)
+
+
+@plant(PLAN, "p.c has the landing turn and does not hold that claim")
+def a_turn_that_outlives_its_claim(s: Spoiled) -> str:
+    record = s.task("c")
+    turn = {"task": "p.c", "attempt": record["attempt"], "claim": record["claim"]}
+    trailers = ("Percy-Task: p.c", "Percy-Attempt: 1")
+    s.commit("turn", {PLAN: s.plan(landing=turn)}, message=s.message("turn", *trailers))
+    return s.end("release", "c", "released", "released", status="submitted")
+
+
+@plant(PLAN, "is done with 5 open tasks")
+def a_plan_done_too_early(s: Spoiled) -> str:
+    result = {"commit": None, "landed_commit": None, "landed_into": None}
+    return s.commit("close", {PLAN: s.plan(status="done", result=result)})
+
+
+@plant("", "p.c is still held by box-000000, which is gone")
+def an_agent_that_leaves_its_task_behind(s: Spoiled) -> str:
+    record = {**s.records[CARD], "status": "left"}
+    return s.commit("leave", {CARD: record}, agent=AGENT)
+
+
+@plant(PLAN, "has a cycle: p.d -> p.e -> p.d")
+def a_cycle(s: Spoiled) -> str:
+    return s.commit(
+        "reconcile",
+        {
+            D: s.task("d", depends_on=["p.e"], status="blocked"),
+            E: s.task("e", depends_on=["p.d"], status="blocked"),
+        },
+    )
+
+
+@plant(E, "depends on p.zz, which is not in the plan")
+def a_dependency_on_nothing(s: Spoiled) -> str:
+    return s.change("reconcile", "e", depends_on=["p.zz"], status="blocked")
+
+
+@plant(path_of("p.g"), "is taken in, but plan p was there before")
+def a_task_smuggled_in(s: Spoiled) -> str:
+    fresh = {"attempt": 0, "attempts": [], "reason": None}
+    record = s.task("e", id="p.g", **fresh)
+    return s.commit("take-in", {path_of("p.g"): record, PLAN: s.plan(title="P2")})
+
+
+@plant(E, "submitted -> absent is no edge of reconcile")
+def a_removed_task(s: Spoiled) -> str:
+    return s.commit("reconcile", {E: None})
+
+
+@plant("percy.json", "is removed by say")
+def a_removed_marker(s: Spoiled) -> str:
+    return s.commit("say", {"percy.json": None})
+
+
+@plant("archive/p.jsonl", "does not hold the plan and its tasks")
+def a_forgetful_archive(s: Spoiled) -> str:
+    gone: Changes = {path: None for path in s.records if path.startswith("plans/p/")}
+    line = json.dumps(s.plan()) + "\n"
+    return s.commit("archive", gone | {"archive/p.jsonl": line.encode()})
+
+
+@plant(A, "does not preserve the keys later", checker=False)
+def a_lost_key_of_a_later_version(s: Spoiled) -> str:
+    s.commit("repair", {A: s.task("a", later=1)}, "p.a")
+    record = s.task("a")
+    del record["later"]
+    return s.commit("say", {A: record}, "p.a")
+
+
+@plant("refs/heads/agent/box-000000/p.a", "is at")
+def a_moved_result(s: Spoiled) -> str:
+    s.git.run("update-ref", "refs/heads/agent/box-000000/p.a", s.tip)
+    return completion(s)
+
+
+@plant(A, "is not on percy/plan/p")
+def a_result_that_was_taken_back(s: Spoiled) -> str:
+    base = s.plan()["base_commit"]
+    s.git.run("update-ref", "refs/heads/percy/plan/p", base)
+    return completion(s)
+
+
+@plant("refs/heads/percy/plan/q", "is not on the remote")
+def an_integration_branch_that_is_gone(s: Spoiled) -> str:
+    s.git.run("update-ref", "-d", "refs/heads/percy/plan/q")
+    return s.tip
+
+
+@plant("refs/heads/percy/plan/p", "does not start at base_commit")
+def another_history_of_the_plan(s: Spoiled) -> str:
+    s.git.run("update-ref", "refs/heads/percy/plan/p", s.tip)
+    return s.tip
+
+
+def completion(s: Spoiled) -> str:
+    """The commit that completed p.a."""
+    return git(s.repo, "log", "--format=%H", "--grep=^complete: p.a", STATE_REF)
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_violation_is_found(spoiled: Spoiled, name: str) -> None:
+    path, words, checker, tell = PLANTS[name]
+    commit = tell(spoiled)
+
+    found = spoiled.found()
+
+    assert [
+        v for v in found if (v.commit, v.path) == (commit, path) and words in v.what
+    ], "\n".join(map(str, found))
+    assert {v.commit for v in found} == {commit}, "\n".join(map(str, found))
+    if checker:
+        assert check(spoiled.repo, settled=False) != []
+
+
+# Hostile trees
+
+
+def hostile(spoiled: Spoiled, *rows: tuple[str, str, str]) -> list[str]:
+    """What is found when a tree has these entries; the walk goes on behind it."""
+    tree = spoiled.tree(*rows)
+    spoiled.plumbed(tree, spoiled.tip, message=spoiled.message("say"))
+    after = spoiled.plumbed(
+        git(spoiled.repo, "rev-parse", f"{spoiled.first}^{{tree}}"),
+        spoiled.tip,
+        message=spoiled.message("repair"),
+    )
+    found = spoiled.found()
+    for violation in found:
+        assert len(str(violation)) < 1000
+        assert str(violation).isprintable()
+        json.dumps(violation.as_json()).encode()
+    return [f"{v.path}: {v.what}" for v in found if v.commit != after]
+
+
+def test_a_symbolic_link_is_reported(spoiled: Spoiled) -> None:
+    link = ("120000", "z.json", spoiled.blob(b"/etc/passwd"))
+    assert any("no file" in line for line in hostile(spoiled, link))
+
+
+def test_a_record_that_is_a_link_is_reported(spoiled: Spoiled) -> None:
+    changed = spoiled.git.run("ls-tree", spoiled.tip, "agents").text.split()[2]
+    old = spoiled.git.run("cat-file", "tree", changed).stdout
+    made = spoiled.git.run(
+        *("hash-object", "-t", "tree", "-w", "--stdin", "--literally"),
+        stdin=old.replace(b"100644", b"120000"),
+    ).text
+    rows = spoiled.git.run("ls-tree", spoiled.tip).stdout.decode()
+    tree = spoiled.git.run("mktree", stdin=rows.replace(changed, made).encode()).text
+    commit = spoiled.plumbed(tree, spoiled.tip, message=spoiled.message("say"))
+
+    assert Violation(commit, CARD, "has mode 120000, not 100644") in spoiled.found()
+
+
+def test_a_submodule_is_reported(spoiled: Spoiled) -> None:
+    link = ("160000", "zsub", "1" * 40)
+    assert any("zsub: is no file" in line for line in hostile(spoiled, link))
+
+
+@pytest.mark.parametrize(
+    "name", [".git", ".GIT", "..", "zz\x1b[2J", "zz\n\u202e", "zz\udce9"]
+)
+def test_an_evil_name_is_reported(spoiled: Spoiled, name: str) -> None:
+    oid = spoiled.blob()
+    raw = spoiled.git.run("cat-file", "tree", f"{spoiled.tip}^{{tree}}").stdout
+    raw += b"100644 " + name.encode("utf-8", "surrogateescape") + b"\0"
+    tree = spoiled.git.run(
+        *("hash-object", "-t", "tree", "-w", "--stdin", "--literally"),
+        stdin=raw + bytes.fromhex(oid),
+    ).text
+    commit = spoiled.plumbed(tree, spoiled.tip, message=spoiled.message("say"))
+    found = spoiled.found()
+    assert [v for v in found if v.commit == commit and "no file" in v.what]
+    assert all(str(v).isascii() and str(v).isprintable() for v in found)
+
+
+def test_deep_folders_are_reported(spoiled: Spoiled) -> None:
+    deep = spoiled.git.run(
+        "mktree", stdin=f"100644 blob {spoiled.blob()}\tx\n".encode()
+    ).text
+    for _ in range(60):
+        deep = spoiled.git.run("mktree", stdin=f"040000 tree {deep}\td\n".encode()).text
+    assert any("no file" in line for line in hostile(spoiled, ("40000", "z", deep)))
+
+
+def test_an_id_of_a_megabyte_is_reported(spoiled: Spoiled) -> None:
+    record = card(spoiled, id="a" * 1_000_000)
+    commit = spoiled.commit("join", {OTHER: record}, agent="laptop-3fa9c1")
+    (name,) = {v.path for v in spoiled.found() if v.commit == commit and v.path}
+    assert name == OTHER
+
+
+def test_json_as_deep_as_it_gets_is_reported(spoiled: Spoiled) -> None:
+    text = b'{"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+    commit = spoiled.commit("join", {OTHER: text}, agent="laptop-3fa9c1")
+    assert [v for v in spoiled.found() if (v.commit, v.path) == (commit, OTHER)]
+
+
+def test_a_tree_that_cannot_be_read_is_reported_and_the_walk_goes_on(
+    spoiled: Spoiled,
+) -> None:
+    good = git(spoiled.repo, "rev-parse", f"{STATE_REF}^{{tree}}")
+    broken = [
+        spoiled.plumbed(tree, spoiled.tip, message=spoiled.message("say"))
+        for tree in ("1" * 40, spoiled.tree(("40000", "zz", "2" * 40)))
+    ]
+    mended = spoiled.plumbed(good, spoiled.tip, message=spoiled.message("repair"))
+    wrong = spoiled.claim("d")
+
+    found = spoiled.found()
+
+    unreadable = [v.commit for v in found if v.what == "its tree cannot be read"]
+    assert unreadable == broken
+    assert mended not in {v.commit for v in found}
+    assert any("overlap" in v.what for v in found if v.commit == wrong)
+
+
+def test_a_file_that_is_missing_is_reported(spoiled: Spoiled) -> None:
+    text = text_of(card(spoiled))
+    commit = spoiled.commit("join", {OTHER: text}, agent="laptop-3fa9c1")
+    oid = git(spoiled.repo, "rev-parse", f"{commit}:{OTHER}")
+    loose(spoiled.repo)
+    (spoiled.repo / "objects" / oid[:2] / oid[2:]).unlink()
+    assert Violation(commit, OTHER, "cannot be read") in spoiled.found()
+
+
+def test_a_history_that_breaks_off_is_judged_from_there(spoiled: Spoiled) -> None:
+    lost = git(spoiled.repo, "rev-parse", f"{STATE_REF}~3")
+    wrong = spoiled.claim("d")
+    loose(spoiled.repo)
+    (spoiled.repo / "objects" / lost[:2] / lost[2:]).unlink()
+    found = spoiled.found()
+    assert found[0].commit == lost
+    assert "cannot be read" in found[0].what
+    assert {v.commit for v in found[1:]} == {wrong}
+
+
+def loose(repo: Path) -> None:
+    """Unpack every object, so that one of them can be lost."""
+    for pack in list((repo / "objects/pack").glob("*.pack")):
+        content = pack.read_bytes()
+        for path in pack.parent.glob(f"{pack.stem}.*"):
+            path.unlink()
+        Git(repo).run("unpack-objects", "-q", stdin=content)
+
+
+# Repairs, and parts of a history
+
+
+def test_a_repair_is_judged_by_its_format_alone(spoiled: Spoiled) -> None:
+    wrong = spoiled.change("retry", "a", status="submitted", result=None)
+    mended = spoiled.commit("repair", {A: spoiled.task("a", status="completed")}, "p.a")
+    assert {v.commit for v in spoiled.found()} == {wrong}
+    bad = spoiled.commit("repair", {A: b"{}"}, "p.a")
+    assert {v.commit for v in spoiled.found()} == {wrong, bad}
+    assert mended not in {v.commit for v in spoiled.found()}
+
+
+def test_a_plan_that_was_lost_and_mended_has_its_tasks_again(spoiled: Spoiled) -> None:
+    record = spoiled.plan()
+    wrong = spoiled.commit("say", {PLAN: None})
+    spoiled.commit("repair", {PLAN: record})
+    spoiled.claim("e")
+    assert {v.commit for v in spoiled.found()} == {wrong}
+
+
+def test_only_what_came_after_a_commit_is_judged(spoiled: Spoiled) -> None:
+    early = spoiled.claim("d")
+    middle = spoiled.tip
+    late = spoiled.claim("e", claim=spoiled.task("a")["attempts"][0]["claim"])
+    repo = Git(spoiled.repo)
+    with ObjectReader(repo) as reader:
+        part = verify(repo, reader, late, after=middle)
+        before = verify(repo, reader, middle)
+        with pytest.raises(UnknownIdError):
+            verify(repo, reader, middle, after=late)
+    assert part.commits == 1
+    assert {v.commit for v in part.violations} == {late}
+    assert any("claim token" in v.what for v in part.violations)
+    assert {v.commit for v in before.violations} == {early}
+
+
+def test_an_op_id_from_before_the_range_is_known(spoiled: Spoiled) -> None:
+    used = spoiled.used_op_id()
+    words = spoiled.message("join", "Percy-Agent: laptop-3fa9c1", op_id=used)
+    commit = spoiled.commit("join", {OTHER: card(spoiled)}, message=words)
+    repo = Git(spoiled.repo)
+    with ObjectReader(repo) as reader:
+        part = verify(repo, reader, commit, after=spoiled.first)
+    assert [v.what for v in part.violations] == [
+        f"has the op id of {spoiled.first[:12]}"
+    ]
