@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from percyd.repo.runner import Git
 from tests.support.gitrepo import git, tip
 from tests.support.newuser import NewUser, new_user, percyd
 from tests.support.verified import assert_verified, verified
@@ -107,6 +108,25 @@ def test_a_merge_that_no_other_command_reads_is_reported(tmp_path: Path) -> None
 
     user.percyd("status", code=4)
     assert "has 2 parents" in user.percyd("verify", code=1).out
+
+
+def test_what_git_does_not_fetch_is_refused_in_one_line(tmp_path: Path) -> None:
+    user = new_user(tmp_path)
+    blob = git(user.remote, "hash-object", "-w", "--stdin", stdin="x\n")
+    remote = Git(user.remote)
+    tree = remote.run("cat-file", "tree", f"{STATE}^{{tree}}").stdout
+    evil = b"100644 .git\0" + bytes.fromhex(blob) + tree
+    literally = ("hash-object", "-t", "tree", "-w", "--stdin", "--literally")
+    made = remote.run(*literally, stdin=evil).text
+    env = ("-c", "user.name=x", "-c", "user.email=x@y")
+    parent = ("-p", tip(user.remote, STATE))
+    commit = git(user.remote, *env, "commit-tree", made, *parent, "-m", "evil")
+    git(user.remote, "update-ref", STATE, commit)
+
+    assert len(user.percyd("verify", code=4).said) == 1
+    report = verified(user.remote)
+    assert report is not None
+    assert ".git" in {violation.path for violation in report.violations}
 
 
 def test_a_range_of_something_else_is_bad_input(tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ def path_of(name: str) -> str:
     return f"plans/{plan_id}/tasks/{task_folder(short)}/{short}.json"
 
 
+A, B, C, D, E, F = (path_of(f"p.{short}") for short in "abcdef")
+OTHER = "agents/laptop-3fa9c1.json"
+
+
 def text_of(record: Json) -> bytes:
     text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False)
     return f"{text}\n".encode()
@@ -308,6 +312,96 @@ def test_a_lost_agent_a_turn_a_source_and_a_review_are_clean(bench: Bench) -> No
     clean(bench)
 
 
+def why(code: str) -> Json:
+    return {"code": code, "message": ""}
+
+
+def test_a_question_and_its_answer_are_clean(spoiled: Spoiled) -> None:
+    record = spoiled.ended("c", "asked", "question", status="input_required")
+    asked = {"kind": "question", "text": "which?", "by": None, "attempt": 1}
+    record["messages"] = [asked]
+    spoiled.commit("ask", {C: record}, "p.c")
+    said = {"kind": "answer", "text": "that", "by": "me", "attempt": None}
+    to = {"status": "submitted", "reason": None, "messages": [asked, said]}
+    spoiled.change("answer", "c", **to)
+    honest(spoiled)
+
+
+def test_an_approval_and_a_rejection_are_clean(spoiled: Spoiled) -> None:
+    spoiled.claim("e")
+    spoiled.change("work", "e", status="working", base=spoiled.plan()["base_commit"])
+    for short in "ce":
+        spoiled.end("ask", short, "asked", "review", status="input_required")
+    spoiled.change("approve", "c", status="submitted", reason=None, approved="1" * 40)
+    spoiled.change("reject", "e", status="failed", reason=why("rejected"))
+    honest(spoiled)
+
+
+def test_pauses_edits_and_a_cancelled_plan_are_clean(spoiled: Spoiled) -> None:
+    spoiled.commit("pause", {PLAN: spoiled.plan(paused=why("paused_by_user"))})
+    spoiled.commit("resume", {PLAN: spoiled.plan(paused=None)})
+    fresh = {"attempt": 0, "attempts": [], "reason": None, "depends_on": ["p.e"]}
+    added = spoiled.task("e", id="p.g", status="blocked", **fresh)
+    edited = spoiled.task("d", title="D2")
+    gone = spoiled.task("f", status="cancelled", reason=why("removed"))
+    changes: Changes = {D: edited, F: gone, path_of("p.g"): added}
+    spoiled.commit("reconcile", changes | {PLAN: spoiled.plan(title="P2")})
+    back = spoiled.task("f", status="submitted", reason=None)
+    spoiled.commit("reconcile", {F: back})
+    cancelled: Changes = {
+        path_of(f"p.{short}"): spoiled.task(
+            short, status="cancelled", reason=why("cancelled")
+        )
+        for short in "bdefg"
+    }
+    cancelled[C] = spoiled.ended("c", "cancelled", "cancelled", status="cancelled")
+    plan_too = spoiled.plan(status="cancelled", reason=why("cancelled"))
+    spoiled.commit("cancel", cancelled | {PLAN: plan_too})
+    honest(spoiled)
+
+
+def test_a_landing_task_and_an_archive_are_clean(spoiled: Spoiled) -> None:
+    fresh = {"attempt": 0, "attempts": [], "reason": None, "type": "land"}
+    landing = spoiled.task("e", id="p.land-1", **fresh)
+    spoiled.commit("land", {path_of("p.land-1"): landing})
+    gone: Changes = {
+        path_of(f"p.{short}"): spoiled.task(
+            short, status="cancelled", reason=why("cancelled")
+        )
+        for short in ("b", "d", "e", "f", "land-1")
+    }
+    gone[C] = spoiled.ended("c", "cancelled", "cancelled", status="cancelled")
+    plan_too = spoiled.plan(status="cancelled", reason=why("cancelled"))
+    spoiled.commit("cancel", gone | {PLAN: plan_too})
+    tasks = [r for path, r in spoiled.records.items() if path.startswith("plans/p/t")]
+    kept = [spoiled.plan(), *sorted(tasks, key=lambda record: str(record["id"]))]
+    lines = "".join(json.dumps(record) + "\n" for record in kept)
+    paths = [path for path in spoiled.records if path.startswith("plans/p/")]
+    folded: Changes = dict.fromkeys(paths)
+    spoiled.commit("archive", folded | {"archive/p.jsonl": lines.encode()})
+    left = {**spoiled.records[CARD], "status": "left"}
+    spoiled.commit("leave", {CARD: left}, agent=AGENT)
+    spoiled.commit("archive", {CARD: None})
+    honest(spoiled)
+
+
+def test_a_review_that_asks_for_a_fix_is_clean(spoiled: Spoiled) -> None:
+    spoiled.claim("f")
+    spoiled.change("work", "f", status="working", base=spoiled.plan()["base_commit"])
+    record = spoiled.ended("f", "completed", None, status="completed")
+    empty = "branch commit integration_commit verdict usage session"
+    record["result"] = {**dict.fromkeys(empty.split()), "summary": "mend it"}
+    fresh = {"attempt": 0, "attempts": [], "reason": None, "type": "fix"}
+    fix = spoiled.task("e", id="p.fix-1", **fresh)
+    spoiled.commit("complete", {F: record, path_of("p.fix-1"): fix}, "p.f")
+    honest(spoiled)
+
+
+def honest(spoiled: Spoiled) -> None:
+    assert spoiled.found() == ()
+    assert check(spoiled.repo, settled=False) == []
+
+
 # Planted violations
 
 Plant = Callable[[Spoiled], str]
@@ -322,10 +416,6 @@ def plant(path: str, words: str, *, checker: bool = True) -> Callable[[Plant], P
         return tell
 
     return register
-
-
-A, B, C, D, E, F = (path_of(f"p.{short}") for short in "abcdef")
-OTHER = "agents/laptop-3fa9c1.json"
 
 
 def card(spoiled: Spoiled, **to: Any) -> Json:

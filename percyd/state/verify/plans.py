@@ -15,10 +15,8 @@ from percyd.state.verify.claims import is_held, judge_landing
 from percyd.state.verify.report import Finding
 from percyd.state.verify.step import Diff, Step
 
-#: Operations that are about one plan's record, and those that add one.
-_ONE_PLAN = frozenset(
-    {Op.TAKE_IN, Op.START, Op.PAUSE, Op.RESUME, Op.CLOSE, Op.TURN, Op.LAND}
-)
+#: Operations that change the record of one plan, or add it.
+_ONE_PLAN = frozenset({Op.TAKE_IN, Op.START, Op.PAUSE, Op.RESUME, Op.CLOSE, Op.TURN})
 _CYCLE_SHOWN = 6
 
 
