@@ -83,10 +83,6 @@ class Daemon:
     def _own_agents(self) -> tuple[str, ...]:
         return (self._member.agent.id,) if self._member else ()
 
-    def wake(self) -> None:
-        """Something has happened: look now."""
-        self._wake.set()
-
     def end(self, number: int) -> None:
         """A signal: the first drains, the second ends at once."""
         if self.stop.is_set():

@@ -7,10 +7,11 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -136,25 +137,44 @@ def pass_options(command: F) -> Callable[..., Any]:
     return wrapper
 
 
-def read_state(percyd: Percyd) -> tuple[State, RemoteUnreachable | None]:
-    """The newest state; while the remote is down the last known one, and the error.
+@contextmanager
+def opened(options: Options, *, in_workspace: bool = False) -> Iterator[Percyd]:
+    """Percyd in the clone that the command is about, closed at the end."""
+    percyd = options.open(in_workspace=in_workspace)
+    try:
+        yield percyd
+    finally:
+        percyd.close()
+
+
+@contextmanager
+def reading(
+    options: Options, *, in_workspace: bool = False
+) -> Iterator[tuple[Percyd, State, bool]]:
+    """Percyd and the newest state; while the remote is down, the last known one.
+
+    The third value says whether the state is new. If it is not, the command ends with
+    a line that says how old it is, and exit code 3.
 
     Raises:
         RemoteUnreachable: nothing is known from before either.
     """
-    try:
-        return percyd.refresh(), None
-    except RemoteUnreachable as error:
-        state = percyd.last_known()
-        if state is None:
-            raise
-        return state, error
+    with opened(options, in_workspace=in_workspace) as percyd:
+        error: RemoteUnreachable | None = None
+        try:
+            state = percyd.refresh()
+        except RemoteUnreachable as unreachable:
+            known = percyd.last_known()
+            if known is None:
+                raise
+            state, error = known, unreachable
+        yield percyd, state, error is None
+    if error is not None:
+        finish_read(state, error)
 
 
-def finish_read(state: State, error: RemoteUnreachable | None) -> None:
-    """After a read: if it was of old state, say so and exit with 3."""
-    if error is None:
-        return
+def finish_read(state: State, error: RemoteUnreachable) -> NoReturn:
+    """After a read of old state: say how old it is, and exit with 3."""
     read_at = f"{state.read_at:%F %T} UTC"
     click.echo(
         f"percyd: {error.message}; shown is the last known state, read {read_at}",

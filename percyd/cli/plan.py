@@ -10,10 +10,10 @@ import click
 from percyd.cli.common import (
     Options,
     common,
-    finish_read,
+    opened,
     pass_options,
     print_json,
-    read_state,
+    reading,
 )
 from percyd.errors import InvalidPlan, NotARepository, UsageError
 
@@ -88,12 +88,9 @@ def submit(options: Options, file: str) -> None:
     """Take in a plan now: a committed plan file, any other file, or `-`."""
     from percyd.intake.submit import submit as take_in
 
-    percyd = options.open()
-    try:
+    with opened(options) as percyd:
         percyd.refresh()
         taken = take_in(percyd.intake, file, read_document(file))
-    finally:
-        percyd.close()
     if options.json:
         print_json(taken.as_json())
     else:
@@ -109,12 +106,9 @@ def start(options: Options, plan_id: str) -> None:
     from percyd.core.operations.plans import Start
     from percyd.views.show import need_plan
 
-    percyd = options.open()
-    try:
+    with opened(options) as percyd:
         need_plan(percyd.refresh().snapshot, plan_id)
         applied = percyd.store.apply(Start(percyd.store.stamp(), plan_id))
-    finally:
-        percyd.close()
     if options.json:
         print_json({"plan": plan_id, "commit": applied.commit})
     else:
@@ -129,15 +123,10 @@ def list_(options: Options) -> None:
     from percyd.cli.plans_show import render_plan_list
     from percyd.views.status import cluster_status
 
-    percyd = options.open()
-    try:
-        state, old = read_state(percyd)
-    finally:
-        percyd.close()
-    found = cluster_status(state.tip, state.read_at, state.snapshot)
-    plans, tasks = found["plans"], found["tasks"]
-    options.show({"plans": plans}, lambda c: render_plan_list(c, plans, tasks))
-    finish_read(state, old)
+    with reading(options) as (_, state, _):
+        found = cluster_status(state.tip, state.read_at, state.snapshot)
+        plans, tasks = found["plans"], found["tasks"]
+        options.show({"plans": plans}, lambda c: render_plan_list(c, plans, tasks))
 
 
 @plan.command()
@@ -149,11 +138,6 @@ def show(options: Options, plan_id: str) -> None:
     from percyd.cli.plans_show import render_plan
     from percyd.views.show import plan_show
 
-    percyd = options.open()
-    try:
-        state, old = read_state(percyd)
-    finally:
-        percyd.close()
-    found = plan_show(state.snapshot, plan_id)
-    options.show(found, lambda c: render_plan(c, found))
-    finish_read(state, old)
+    with reading(options) as (_, state, _):
+        found = plan_show(state.snapshot, plan_id)
+        options.show(found, lambda c: render_plan(c, found))

@@ -11,10 +11,10 @@ from percyd.cli.common import (
     Options,
     common,
     console,
-    finish_read,
+    opened,
     pass_options,
     print_json,
-    read_state,
+    reading,
 )
 
 if TYPE_CHECKING:
@@ -35,15 +35,10 @@ def status(options: Options, plan_id: str | None) -> None:
     from percyd.cli.status import render_status
     from percyd.views.status import cluster_status
 
-    percyd = options.open()
-    try:
-        state, old = read_state(percyd)
-        warnings = percyd.warnings() if old is None else []
-    finally:
-        percyd.close()
-    found = cluster_status(state.tip, state.read_at, state.snapshot, plan_id)
-    options.show(found, lambda c: render_status(c, found, warnings))
-    finish_read(state, old)
+    with reading(options) as (percyd, state, is_new):
+        warnings = percyd.warnings() if is_new else []
+        found = cluster_status(state.tip, state.read_at, state.snapshot, plan_id)
+        options.show(found, lambda c: render_status(c, found, warnings))
 
 
 @click.command()
@@ -57,10 +52,8 @@ def log(options: Options, what: str | None, follow: bool, limit: int | None) -> 
     from percyd.cli.history import render_event
     from percyd.views.show import plan_show, task_show
 
-    percyd = options.open(in_workspace=True)
     out = console()
-    try:
-        state, old = read_state(percyd)
+    with reading(options, in_workspace=True) as (percyd, state, _):
         plan = task = None
         if what is not None and "." in what:
             task = task_show(state.snapshot, what)["id"]
@@ -83,9 +76,6 @@ def log(options: Options, what: str | None, follow: bool, limit: int | None) -> 
                 percyd.clock.wait(threading.Event(), _FOLLOW_S)
                 state = percyd.refresh()
             found = _events(percyd, state, seen, None, plan=plan, task=task)
-    finally:
-        percyd.close()
-    finish_read(state, old)
 
 
 def _events(
@@ -113,8 +103,8 @@ def config(options: Options) -> None:
     """Show every effective value, and where it comes from."""
     from percyd.config import rows
 
-    percyd = options.open()
-    found = rows(percyd.effective)
+    with opened(options) as percyd:
+        found = rows(percyd.effective)
     if options.json:
         print_json(
             {key: {"value": value, "source": source} for key, value, source in found}

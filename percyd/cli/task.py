@@ -7,10 +7,10 @@ import click
 from percyd.cli.common import (
     Options,
     common,
-    finish_read,
+    opened,
     pass_options,
     print_json,
-    read_state,
+    reading,
 )
 
 
@@ -29,16 +29,10 @@ def list_(options: Options, plan_id: str | None) -> None:
     from percyd.cli.tasks_show import render_task_list
     from percyd.views.status import cluster_status
 
-    percyd = options.open(in_workspace=True)
-    try:
-        state, old = read_state(percyd)
-    finally:
-        percyd.close()
-    found = cluster_status(state.tip, state.read_at, state.snapshot, plan_id)
-    options.show(
-        {"tasks": found["tasks"]}, lambda c: render_task_list(c, found["tasks"])
-    )
-    finish_read(state, old)
+    with reading(options, in_workspace=True) as (_, state, _):
+        found = cluster_status(state.tip, state.read_at, state.snapshot, plan_id)
+        tasks = found["tasks"]
+        options.show({"tasks": tasks}, lambda c: render_task_list(c, tasks))
 
 
 @task.command()
@@ -50,20 +44,14 @@ def show(options: Options, task_id: str) -> None:
     from percyd.cli.tasks_show import render_task
     from percyd.views.show import task_show
 
-    percyd = options.open(in_workspace=True)
-    try:
-        state, old = read_state(percyd)
-    finally:
-        percyd.close()
-    found = task_show(state.snapshot, task_id)
-    logs = percyd.home.logs_of(found["id"])
-    found["logs"] = [str(path) for path in logs]
-    options.show(found, lambda c: render_task(c, found))
-    if logs and not options.json:
-        click.echo("logs on this machine:")
-        for path in logs:
-            click.echo(f"  {path}")
-    finish_read(state, old)
+    with reading(options, in_workspace=True) as (percyd, state, _):
+        found = task_show(state.snapshot, task_id)
+        logs = [str(path) for path in percyd.home.logs_of(found["id"])]
+        options.show({**found, "logs": logs}, lambda c: render_task(c, found))
+        if logs and not options.json:
+            click.echo("logs on this machine:")
+            for name in logs:
+                click.echo(f"  {name}")
 
 
 @task.command()
@@ -75,12 +63,9 @@ def retry(options: Options, task_id: str) -> None:
     from percyd.core.operations.plans import Retry
     from percyd.views.show import task_show
 
-    percyd = options.open()
-    try:
+    with opened(options) as percyd:
         task_show(percyd.refresh().snapshot, task_id)  # an unknown id, with the nearest
         applied = percyd.store.apply(Retry(percyd.store.stamp(), task_id))
-    finally:
-        percyd.close()
     back = [task.id for task in applied.decision.tasks] if applied.decision else []
     if options.json:
         print_json({"task": task_id, "back": back, "commit": applied.commit})

@@ -19,7 +19,6 @@ from percyd.repo import birth, merging, snapshots
 from percyd.repo.facts import TreeFacts, TreeScanner
 from percyd.repo.values import Identity, Remote
 from percyd.repo.wire import FETCH, Wire
-from percyd.repo.wire import STATE_REF as STATE_REF
 from percyd.repo.wire import seen_ref as seen_ref
 
 ADOPTED_REF = "refs/percyd/adopted"

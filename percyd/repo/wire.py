@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from percyd.core.ids import STATE_REF
 from percyd.core.refs import Oid, RefMove
 from percyd.errors import GitError, RemoteUnreachable, StateRefused
 from percyd.repo import outcomes
@@ -14,7 +15,6 @@ from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git, GitResult, mask
 from percyd.repo.values import PushReport, Remote
 
-STATE_REF = "refs/heads/percy/state"
 SEEN = "refs/percyd/seen/"
 
 #: The star makes an absent branch a pruned one instead of an error to be understood.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from percyd.core.records import Verdict, VerdictStatus
+from percyd.runners.command import SHELL
 from percyd.work.supervise import Bounds, Command, Ending, Processes, ProcessResult
 
-SHELL: Final = "/bin/sh"
 #: The shell's codes for "cannot be executed" and "not found".
 COULD_NOT_RUN: Final = (126, 127)
 #: The shell's convention for a program that a signal ended.

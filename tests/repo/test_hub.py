@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from percyd.core.ids import STATE_REF
 from percyd.core.refs import Oid, RefMove
 from percyd.errors import (
     GitError,
@@ -14,7 +15,7 @@ from percyd.errors import (
     StateRefused,
     UnsupportedRepository,
 )
-from percyd.repo.hub import ADOPTED_REF, STATE_REF, Hub
+from percyd.repo.hub import ADOPTED_REF, Hub
 from percyd.repo.objects import write_commits
 from percyd.repo.values import Identity, NewCommit, PushOutcome, Remote
 from tests.support.gitrepo import (
