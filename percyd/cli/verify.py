@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ def verify(options: Options, commits: str | None) -> int:
     RANGE is A..B, A.. or a commit, and means what came after A, up to B; without one,
     all up to the remote's tip is checked. The exit code is 1 if anything is wrong.
     """
+    # A walk makes no cycles, and looking for some takes a sixth of its time.
+    gc.disable()
     percyd = options.open()
     try:
         tip, old = _tip(percyd)

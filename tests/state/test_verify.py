@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from percyd.core.ids import STATE_REF, task_folder
 from percyd.core.operations.agents import Depart
@@ -25,12 +27,14 @@ from percyd.repo.objects import write_commits
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git
 from percyd.repo.values import NewCommit
+from percyd.state import codec
+from percyd.state.verify.files import Files
 from percyd.state.verify.report import Violation
 from percyd.state.verify.walk import verify
 from percyd.work.worker import Everything
 from tests.support.checker import check
 from tests.support.gitrepo import git
-from tests.support.state import Bench, GitRemote, fence, plan, task
+from tests.support.state import Bench, GitRemote, agent, fence, plan, task
 from tests.support.verified import assert_verified, verified
 
 Json = dict[str, Any]
@@ -947,6 +951,40 @@ def loose(repo: Path) -> None:
         for path in pack.parent.glob(f"{pack.stem}.*"):
             path.unlink()
         Git(repo).run("unpack-objects", "-q", stdin=content)
+
+
+_PIECES = (
+    " ",
+    "\n",
+    ",",
+    '\n "',
+    "{}",
+    "[\n  1\n ]",
+    "[1]",
+    "null",
+    '"x": 1,',
+    "\\u00e9",
+)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.sampled_from(_PIECES)), max_size=2),
+    st.sampled_from(["box", 'b"x', "", "{}"]),
+)
+def test_bytes_are_judged_alike_with_and_without_an_earlier_version(
+    edits: list[tuple[int, str]], name: str
+) -> None:
+    first = codec.encode(agent())
+    text = codec.encode(agent(host=name)).decode()
+    for at, piece in edits:
+        text = text[:at] + piece + text[at:]
+    primed, fresh = Files(), Files()
+    assert primed.decode(CARD, first)[1] == []
+
+    assert primed.decode(CARD, text.encode()) == fresh.decode(CARD, text.encode())
+    if not edits:
+        assert fresh.decode(CARD, text.encode())[1] == []
 
 
 # Repairs, and parts of a history

@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from percyd.core.refs import Oid
 from percyd.errors import GitError
 from percyd.repo import objects
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git
+
+T = TypeVar("T")
 
 _WINDOW = 2000
 _DEADLINE_S = 600
@@ -114,12 +117,16 @@ def windows(
         links: The chain.
         base: The commit that the first one is compared with.
     """
-    found = _windows(git, links, base)
-    with ThreadPoolExecutor(max_workers=1) as ahead:
-        coming = ahead.submit(next, found, None)
-        while (window := coming.result()) is not None:
-            coming = ahead.submit(next, found, None)
-            yield window
+    return one_ahead(_windows(git, links, base))
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; while the caller looks at one, a thread gets the next."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def _windows(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from percyd.core.ids import plan_of
 from percyd.core.records import Agent, Plan, Task
 from percyd.core.refs import Oid
 from percyd.core.snapshot import ArchivedPlan, Entry, SourceFile
 from percyd.state import codec
 from percyd.state.verify import files
 from percyd.state.verify.commits import FileChange, StateCommit
-from percyd.state.verify.step import Diff, OtherFile, Records, Step
+from percyd.state.verify.step import Diff, OtherFile, Records, Step, name_of
 
 #: Told of each file that is wrong by itself, and what is wrong.
 Say = Callable[[str, str], None]
@@ -31,6 +32,12 @@ class _Changes:
     plans: list[Diff[Plan]] = field(default_factory=list)
     agents: list[Diff[Agent]] = field(default_factory=list)
     others: list[OtherFile] = field(default_factory=list)
+
+    @property
+    def touched(self) -> list[str]:
+        """The plans that are changed, or whose tasks are."""
+        names = {plan_of(name_of(diff)) for diff in self.tasks}
+        return sorted(names.union(name_of(diff) for diff in self.plans))
 
 
 class Decoder:
@@ -97,6 +104,7 @@ class Decoder:
             plans=changes.plans,
             agents=changes.agents,
             others=changes.others,
+            touched=changes.touched,
         )
 
     def _add(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from percyd.core.edges import ABSENT
-from percyd.core.ids import plan_of
 from percyd.core.records import Agent, FormatMarker, Plan, Task
 from percyd.core.refs import Oid
 from percyd.core.snapshot import ArchivedPlan, Entry, Snapshot
@@ -57,12 +56,8 @@ class Step:
     plans: Sequence[Diff[Plan]] = ()
     agents: Sequence[Diff[Agent]] = ()
     others: Sequence[OtherFile] = ()
-
-    @property
-    def touched(self) -> list[str]:
-        """The plans that the commit is about."""
-        names = {plan_of(name_of(diff)) for diff in self.tasks}
-        return sorted(names | {name_of(diff) for diff in self.plans})
+    #: The plans that the commit is about.
+    touched: Sequence[str] = ()
 
 
 def name_of(diff: Diff[R]) -> str:
