@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +17,8 @@ from percyd.repo.values import PERCYD, Identity, NewCommit
 
 #: Holds the newest chain that was built here, so that no clean-up can take it.
 PENDING_REF = "refs/percyd/pending"
-_WRITE_TRIES = 3
+#: File in the repository whose lock lets one writer at a time move `PENDING_REF`.
+_LOCK_FILE = "percyd-pending"
 
 _OID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _PLAIN_PATH = re.compile(rb"[A-Za-z0-9._/-]+\Z")
@@ -56,22 +59,27 @@ def write_commits(
     if not commits:
         return []
     stream = _stream(parent, commits)
-    for _ in range(_WRITE_TRIES):
+    with _one_at_a_time(git):
         result = git.run(
             *("fast-import", "--quiet", "--force", "--done", "--date-format=raw"),
             stdin=stream,
-            check=False,
         )
-        if result.ok:
-            break
-        # Another process moved the pending ref at the same moment: the objects are the
-        # same every time, so the whole run is simply repeated.
-    else:
-        raise GitError(f"git fast-import: {result.problem}")
     oids = result.text.split()
     if len(oids) != len(commits) or not all(_OID.match(oid) for oid in oids):
         raise GitError("git fast-import: did not name the commits that it made")
     return oids
+
+
+@contextmanager
+def _one_at_a_time(git: Git) -> Iterator[None]:
+    """Two writers of one repository would race for `PENDING_REF`, threads included.
+
+    The lock is the kernel's and dies with its holder; each opening of the file has one
+    of its own.
+    """
+    with (git.git_dir / _LOCK_FILE).open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def tree_entries(
