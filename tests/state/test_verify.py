@@ -975,16 +975,17 @@ _PIECES = (
 def test_bytes_are_judged_alike_with_and_without_an_earlier_version(
     edits: list[tuple[int, str]], name: str
 ) -> None:
+    path = codec.path_of(agent())
     first = codec.encode(agent())
     text = codec.encode(agent(host=name)).decode()
     for at, piece in edits:
         text = text[:at] + piece + text[at:]
     primed, fresh = Files(), Files()
-    assert primed.decode(CARD, first)[1] == []
+    assert primed.decode(path, first)[1] == []
 
-    assert primed.decode(CARD, text.encode()) == fresh.decode(CARD, text.encode())
+    assert primed.decode(path, text.encode()) == fresh.decode(path, text.encode())
     if not edits:
-        assert fresh.decode(CARD, text.encode())[1] == []
+        assert fresh.decode(path, text.encode())[1] == []
 
 
 # Repairs, and parts of a history
