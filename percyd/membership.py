@@ -69,7 +69,7 @@ class Membership:
             clock,
             self.agent,
             busy=lambda: self.worker.busy > 0,
-            extras=self.worker.progress,
+            riders=self.worker.progress,
         )
         store.live_by(self._heart)
         held.callback(store.live_by, None)

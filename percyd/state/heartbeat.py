@@ -28,6 +28,14 @@ MARGIN = 0.25
 IDLE_BEATS = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Rider:
+    """A move that goes along with a beat; ``landed`` is called once it has."""
+
+    move: RefMove
+    landed: Callable[[], None]
+
+
 class Heart:
     """One agent's own heartbeat: when it is due, and whether the lease still holds.
 
@@ -41,13 +49,13 @@ class Heart:
         clock: Clock,
         agent: Agent,
         busy: Callable[[], bool],
-        extras: Callable[[], Sequence[RefMove]] = tuple,
+        riders: Callable[[], Sequence[Rider]] = tuple,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._agent = agent
         self._busy = busy
-        self._extras = extras
+        self._riders = riders
         self._ring: Sequence[Oid] = ()
         self._next = 0
         self._guard = threading.Lock()
@@ -83,11 +91,24 @@ class Heart:
         return self._agent.lease_s * (1 - MARGIN) - silent_s
 
     def beat(self, deadline_s: float) -> bool:
-        """Push a beat by itself, and work in progress with it; false: not confirmed."""
+        """Push a beat, and work in progress with it; false: not confirmed.
+
+        Riders have leases of their own; one whose time has passed must not cost the
+        beat, which then goes alone.
+        """
+        riders = list(self._riders())
+        if riders and self._push(riders, deadline_s):
+            for rider in riders:
+                rider.landed()
+            return True
+        return self._push([], deadline_s)
+
+    def _push(self, riders: Sequence[Rider], deadline_s: float) -> bool:
         started_s = self._clock.boot_s()
-        moves = [self.move(), *self._extras()]
+        beat = self.move()
+        moves = [beat, *(rider.move for rider in riders)]
         report = self._backend.push(moves, deadline_s)
-        done = report.refs[moves[0].ref].outcome is PushOutcome.APPLIED
+        done = report.refs[beat.ref].outcome is PushOutcome.APPLIED
         if done:
             self.confirm(started_s)
         return done

@@ -20,6 +20,7 @@ from percyd.failpoints import hit
 from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import Runner, RunReport
 from percyd.runners.command import ShellRunner
+from percyd.state.heartbeat import Rider
 from percyd.work.collect import Collector, push_rescue, refuse_unsupported
 from percyd.work.environment import task_environment
 from percyd.work.failure import AttemptFailed, Interrupted
@@ -269,13 +270,14 @@ class Attempt:
             return None
         return commit if commit != self._collector.base else None
 
-    def progress(self) -> RefMove | None:
+    def progress(self) -> Rider | None:
         """Commits that the program has made since the last beat, for the rescue ref.
 
-        Called from the heartbeat's thread; whatever goes wrong here is the beat's loss
-        alone.
+        Called from the heartbeat's thread. Its lease is what the beat before it left
+        there: a push that is late, behind the end of the attempt, moves nothing.
         """
-        if self._collector is None or self._held.stop.is_set():
+        ended = self._result is not None or self._held.stop.is_set()
+        if self._collector is None or ended:
             return None
         try:
             _, head = self._clone.head(self._path)
@@ -285,9 +287,12 @@ class Attempt:
         except (PercydError, OSError) as error:
             log.debug("no progress", extra={"task": self._task.id, "why": str(error)})
             return None
-        self._progress = commit
         ref = rescue_ref(self._task.id, self._task.attempt)
-        return RefMove(ref, None, commit, forced=True)
+
+        def landed() -> None:
+            self._progress = commit
+
+        return Rider(RefMove(ref, self._progress, commit), landed)
 
     # The end
 

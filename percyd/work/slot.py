@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from percyd.core.operations.base import Operation
 from percyd.core.records import Task
-from percyd.core.refs import RefMove
 from percyd.repo.worktrees import SlotClone
+from percyd.state.heartbeat import Rider
 from percyd.state.tickets import Applied
 from percyd.work.attempt import Attempt
 from percyd.work.held import HeldClaim
@@ -35,7 +35,7 @@ class WorkSlot:
         finally:
             self._attempt = None
 
-    def progress(self) -> RefMove | None:
+    def progress(self) -> Rider | None:
         """See `percyd.work.worker.Slot`."""
         attempt = self._attempt
         return attempt.progress() if attempt else None

@@ -16,10 +16,10 @@ from percyd.core.operations.base import Fence, Operation
 from percyd.core.operations.claims import Claim, EndAttempt, Ending
 from percyd.core.reasons import Reason
 from percyd.core.records import Agent, Task, Why
-from percyd.core.refs import RefMove
 from percyd.core.schedule import pick
 from percyd.core.snapshot import Snapshot
 from percyd.errors import PercydError, StaleClaim
+from percyd.state.heartbeat import Rider
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied, Ticket
 from percyd.work.leash import Leash
@@ -46,7 +46,7 @@ class Slot(Protocol):
         """Take a claimed task to its end; the last operation goes through `settle`."""
         ...
 
-    def progress(self) -> RefMove | None:
+    def progress(self) -> Rider | None:
         """Unfinished work to push with the next beat, if there is new."""
         ...
 
@@ -224,10 +224,10 @@ class Worker:
             if task is None or (not held and task.attempt >= mine.attempt):
                 running.leash.cut_off()
 
-    def progress(self) -> list[RefMove]:
+    def progress(self) -> list[Rider]:
         """Unfinished work of all slots, to push with the next beat."""
         found = [running.slot.progress() for running in self._all_running()]
-        return [move for move in found if move is not None]
+        return [rider for rider in found if rider is not None]
 
     def _all_running(self) -> list[_Running]:
         with self._guard:

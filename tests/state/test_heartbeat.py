@@ -14,7 +14,7 @@ from percyd.core.refs import RefMove
 from percyd.dispatch.monitor import Monitor
 from percyd.repo.values import PushOutcome, PushReport, RefReport
 from percyd.state.backend import RING
-from percyd.state.heartbeat import MARGIN, Heart, Observer
+from percyd.state.heartbeat import MARGIN, Heart, Observer, Rider
 from percyd.state.memory import MemoryBackend, MemoryRemote
 from tests.support.state import Bench, Numbers, plan, task
 
@@ -192,3 +192,20 @@ def test_a_lost_agent_is_lost_once() -> None:
         two.store.apply(Depart(two.store.stamp(), one.agent.id, lost=True)).commit
         is None
     )
+
+
+def test_a_late_rider_moves_nothing_and_costs_no_beat() -> None:
+    one, _, _ = pair()
+    ref = "refs/percy/rescue/p.a/1"
+    old, new = one.base(a="half"), one.base(a="whole")
+    landed: list[str] = []
+    rider = Rider(RefMove(ref, None, old), lambda: landed.append(old))
+    heart = Heart(
+        one.backend, one.clock, one.agent, busy=lambda: True, riders=lambda: [rider]
+    )
+    one.remote.refs[ref] = new  # the attempt has ended meanwhile
+    one.clock.boot += 50
+    assert heart.beat(10)
+    assert one.remote.refs[ref] == new
+    assert landed == []
+    assert heart.left_s() == pytest.approx(LEASE * (1 - MARGIN))

@@ -9,7 +9,7 @@ from percyd.core.operations.base import Operation
 from percyd.core.operations.claims import EndAttempt, Ending
 from percyd.core.reasons import Reason
 from percyd.core.records import Task, Why
-from percyd.core.refs import RefMove
+from percyd.state.heartbeat import Rider
 from percyd.state.tickets import Applied
 from percyd.work.leash import Leash
 from percyd.work.worker import Worker
@@ -48,7 +48,7 @@ class OneSlot:
             return
         settle(self.bench.completion(claimed))
 
-    def progress(self) -> RefMove | None:
+    def progress(self) -> Rider | None:
         return None
 
 
