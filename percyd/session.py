@@ -188,7 +188,7 @@ def _config_files(clone: Clone) -> tuple[bytes | None, bytes | None]:
         if tip is None:
             return None, None
         return discover.read_file(clone.common_dir, tip, COMMITTED), None
-    return tuple(_read(clone.work_tree / name) for name in (COMMITTED, LOCAL))  # type: ignore[return-value]
+    return _read(clone.work_tree / COMMITTED), _read(clone.work_tree / LOCAL)
 
 
 def _read(path: Path) -> bytes | None:

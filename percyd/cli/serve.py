@@ -93,7 +93,7 @@ def _run(
     percyd = options.open(flags)
     try:
         daemon = Daemon(percyd, takes_in=takes_in, until_idle=until_idle, works=works)
-        with _signals(daemon.end):
+        with _EndOnSignal(daemon.end):
             outcome = daemon.run()
     finally:
         percyd.close()
@@ -107,7 +107,7 @@ def _run(
     return daemon.exit_code
 
 
-class _signals:  # noqa: N801 - a context manager that reads as a word
+class _EndOnSignal:
     """SIGINT and SIGTERM end the daemon: the first drains, the second at once.
 
     A handler interrupts any line, also one that holds a lock which `end` needs: so it

@@ -43,10 +43,12 @@ def merged_branches(snapshot: Snapshot, branches: Mapping[str, Oid]) -> list[str
 
 
 class Pruner:
-    """Deletes merged agent branches beyond the newest `KEPT`."""
+    """Deletes merged agent branches beyond the newest ``kept``."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, kept: int = KEPT, slack: int = SLACK) -> None:
         self._backend = backend
+        self._kept = kept
+        self._slack = slack
         self._refused = False
 
     def step(self, snapshot: Snapshot) -> int:
@@ -60,9 +62,9 @@ class Pruner:
         if self._refused:
             return 0
         branches = self._backend.list_refs(AGENT_BRANCHES)
-        if len(branches) <= KEPT + SLACK:
+        if len(branches) <= self._kept + self._slack:
             return 0
-        doomed = merged_branches(snapshot, branches)[:-KEPT]
+        doomed = merged_branches(snapshot, branches)[: -self._kept]
         if not doomed:
             return 0
         moves = [RefMove(ref, branches[ref], None) for ref in doomed]

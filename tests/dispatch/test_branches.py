@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from percyd.core.ids import AGENT_BRANCHES
-from percyd.dispatch import branches
 from percyd.dispatch.branches import Pruner, merged_branches
 from tests.support.gitrepo import git
 from tests.support.state import Bench, GitRemote, plan, task
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """Six completed tasks on real git, where two branches may stay."""
-    monkeypatch.setattr(branches, "KEPT", 2)
-    monkeypatch.setattr(branches, "SLACK", 1)
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Six completed tasks on real git."""
     remote = GitRemote(tmp_path)
     made = Bench(remote)
     made.start()
@@ -37,9 +34,9 @@ def agent_branches(bench: Bench) -> dict[str, str]:
 
 def test_all_but_the_newest_go_in_one_push(bench: Bench) -> None:
     assert len(agent_branches(bench)) == 6
-    assert Pruner(bench.backend).step(bench.store.state.snapshot) == 4
+    assert Pruner(bench.backend, kept=2, slack=1).step(bench.store.state.snapshot) == 4
     assert len(agent_branches(bench)) == 2
-    assert Pruner(bench.backend).step(bench.store.state.snapshot) == 0
+    assert Pruner(bench.backend, kept=2, slack=1).step(bench.store.state.snapshot) == 0
 
 
 def test_a_branch_that_is_not_at_its_recorded_commit_is_left_alone(
@@ -52,14 +49,14 @@ def test_a_branch_that_is_not_at_its_recorded_commit_is_left_alone(
     found = merged_branches(bench.store.state.snapshot, agent_branches(bench))
     assert moved not in found
     assert stray not in found
-    Pruner(bench.backend).step(bench.store.state.snapshot)
+    Pruner(bench.backend, kept=2, slack=1).step(bench.store.state.snapshot)
     assert {moved, stray} <= set(agent_branches(bench))
 
 
 def test_a_remote_that_refuses_deletions_is_asked_once(bench: Bench) -> None:
     assert isinstance(bench.remote, GitRemote)
     git(bench.remote.git.git_dir, "config", "receive.denyDeletes", "true")
-    pruner = Pruner(bench.backend)
+    pruner = Pruner(bench.backend, kept=2, slack=1)
     assert pruner.step(bench.store.state.snapshot) == 0
     git(bench.remote.git.git_dir, "config", "receive.denyDeletes", "false")
     assert pruner.step(bench.store.state.snapshot) == 0
