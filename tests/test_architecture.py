@@ -42,7 +42,7 @@ GROUPS = {
     "__main__": "cli",
 }
 #: What everybody may import: no layer, nothing below it.
-GROUND = frozenset({"", "clock", "errors", "failpoints"})
+GROUND = frozenset({"", "clock", "errors", "failpoints", "threads"})
 #: What is read once at the edge, and passed down as values.
 EDGE = frozenset({"config", "config_text", "settings", "home"})
 #: Layers that get such values passed and never ask for them.

@@ -20,6 +20,7 @@ from percyd.core.snapshot import Snapshot
 from percyd.errors import GitError, NotInitialised, PercydError, StateRefused
 from percyd.state import reader
 from percyd.state.backend import Backend
+from percyd.threads import SYSTEM_THREADS, Threads
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,10 @@ class State:
 class Follower:
     """What one process knows of the remote. Changed only under ``lock``."""
 
-    def __init__(self, backend: Backend, clock: Clock) -> None:
-        self.lock = threading.RLock()
+    def __init__(
+        self, backend: Backend, clock: Clock, threads: Threads = SYSTEM_THREADS
+    ) -> None:
+        self.lock = threads.lock()
         self._backend = backend
         self._clock = clock
         self._state: State | None = None
@@ -54,7 +57,7 @@ class Follower:
         self.tips_number = 0
         #: When others were last seen to move the state, on the boot clock.
         self.contended_s = float("-inf")
-        self._changed = threading.Condition()
+        self._changed = threads.condition()
 
     @property
     def state(self) -> State | None:

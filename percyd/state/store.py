@@ -8,7 +8,6 @@ is answered before the remote has accepted, or is known to have refused.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 
 from percyd.clock import Clock, Randomness
@@ -21,6 +20,7 @@ from percyd.state.committer import Committer
 from percyd.state.follower import Follower, State
 from percyd.state.heartbeat import Heart
 from percyd.state.tickets import Applied, Ticket
+from percyd.threads import SYSTEM_THREADS, Threads
 
 #: How long a leader waits for the crowd of the last push: a quarter of a push.
 _LINGER_S = 0.005
@@ -36,17 +36,17 @@ class StateStore:
         randomness: Randomness,
         *,
         deadline_s: float = 60,
+        threads: Threads = SYSTEM_THREADS,
     ) -> None:
         self.backend = backend
         self._clock = clock
         self._randomness = randomness
         self._deadline_s = deadline_s
-        self._follower = Follower(backend, clock)
+        self._follower = Follower(backend, clock, threads)
         self._committer = Committer(self._follower, backend, clock, randomness)
         self._queue: list[Ticket] = []
-        lock = threading.Lock()
-        self._turn = threading.Condition(lock)
-        self._arrival = threading.Condition(lock)
+        self._turn = threads.condition()
+        self._arrival = threads.condition(self._turn)
         self._leading = False
         self._crowd = 0
 
@@ -110,7 +110,7 @@ class StateStore:
             tickets.append(Ticket(operation, number, before, give_up))
         with self._turn:
             self._queue += tickets
-            self._arrival.notify()
+            self._arrival.notify_all()
         while batch := self._wait_to_lead(tickets, give_up):
             self._lead(batch)
         return tickets
@@ -139,7 +139,9 @@ class StateStore:
         find a push under way that took only the first of them along.
         """
         if self._crowd > 1:
-            self._turn.wait_for(lambda: _callers(self._queue) >= self._crowd, _LINGER_S)
+            self._arrival.wait_for(
+                lambda: _callers(self._queue) >= self._crowd, _LINGER_S
+            )
         batch, self._queue = self._queue, []
         self._crowd = _callers(batch)
         return batch

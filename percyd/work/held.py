@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from percyd.clock import Clock
@@ -25,6 +25,7 @@ from percyd.errors import (
 )
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
+from percyd.threads import SYSTEM_THREADS, Thread, Threads
 from percyd.work.failure import AttemptFailed, Interrupted
 from percyd.work.leash import Leash
 
@@ -57,6 +58,7 @@ class HeldClaim:
         task: Task,
         settle: Callable[[Operation], Applied],
         leash: Leash,
+        threads: Threads = SYSTEM_THREADS,
     ) -> None:
         self.store = store
         self.task = task
@@ -65,16 +67,16 @@ class HeldClaim:
         self.fence = Fence(task.id, task.attempt, task.claim or "")
         self._clock = clock
         self._last = settle
-        self._working: threading.Thread | None = None
+        self._threads = threads
+        self._working: Thread | None = None
         self._refusal: PercydError | None = None
 
     def begin(self, base: Oid) -> None:
         """Say that the work has begun; the program does not wait for this push."""
         operation = Work(self.store.stamp(), self.fence, base)
-        self._working = threading.Thread(
-            target=self._tell, args=(operation,), name=f"work {self.task.id}"
+        self._working = self._threads.start(
+            partial(self._tell, operation), f"work {self.task.id}"
         )
-        self._working.start()
 
     def _tell(self, operation: Work) -> None:
         try:

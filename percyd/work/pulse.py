@@ -8,6 +8,7 @@ import threading
 from percyd.clock import Clock
 from percyd.errors import PercydError
 from percyd.state.heartbeat import Heart
+from percyd.threads import SYSTEM_THREADS, Thread, Threads
 from percyd.work.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -19,24 +20,32 @@ _LOOK_S = 0.5
 class Pulse:
     """Runs from `start` to `stop`, beside everything that may take long."""
 
-    def __init__(self, heart: Heart, worker: Worker, clock: Clock) -> None:
+    def __init__(
+        self,
+        heart: Heart,
+        worker: Worker,
+        clock: Clock,
+        threads: Threads = SYSTEM_THREADS,
+    ) -> None:
         self._heart = heart
         self._worker = worker
         self._clock = clock
         self._end = threading.Event()
-        self._beats = threading.Thread(target=self._beat, name="beats")
-        self._watch = threading.Thread(target=self._guard, name="lease")
+        self._threads = threads
+        self._running: list[Thread] = []
 
     def start(self) -> None:
         """Begin to beat, and to watch the lease."""
-        self._beats.start()
-        self._watch.start()
+        self._running = [
+            self._threads.start(self._beat, "beats"),
+            self._threads.start(self._guard, "lease"),
+        ]
 
     def stop(self) -> None:
         """End both threads."""
         self._end.set()
-        self._beats.join()
-        self._watch.join()
+        for thread in self._running:
+            thread.join()
 
     def _beat(self) -> None:
         """Push a beat when none has ridden along for long enough.

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from percyd.clock import Clock
@@ -22,6 +23,7 @@ from percyd.errors import PercydError, StaleClaim
 from percyd.state.heartbeat import Rider
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied, Ticket
+from percyd.threads import SYSTEM_THREADS, Thread, Threads
 from percyd.work.leash import Leash
 from percyd.work.resting import Resting
 
@@ -70,13 +72,16 @@ class Worker:
         slots: Sequence[Slot],
         clock: Clock,
         wake: threading.Event,
+        threads: Threads = SYSTEM_THREADS,
     ) -> None:
         self.agent = agent
         self._store = store
         self._clock = clock
         self._wake = wake
         self._free = list(slots)
-        self._threads: dict[threading.Thread, _Running] = {}
+        self._start_thread = threads.start
+        self._at_work: dict[Slot, _Running] = {}
+        self._threads: dict[Slot, Thread] = {}
         self._guard = threading.Lock()
         self._resting = Resting()
         #: Every attempt that a slot has begun, and claims whose answers are awaited.
@@ -95,7 +100,7 @@ class Worker:
     def busy(self) -> int:
         """How many slots run a task."""
         with self._guard:
-            return len(self._threads)
+            return len(self._at_work)
 
     def step(self) -> None:
         """Claim for the free slots if anything is ready for this agent."""
@@ -184,8 +189,9 @@ class Worker:
             self._clock.wait(self._wake, min(left, 0.2))
         with self._guard:
             self._stopping = True
-            threads = dict(self._threads)
-        for running in threads.values():
+            at_work = list(self._at_work.values())
+            threads = list(self._threads.values())
+        for running in at_work:
             running.leash.release()
         for thread in threads:
             thread.join()
@@ -202,7 +208,7 @@ class Worker:
             log.error("lease not renewed", extra={"agent": self.agent.id})
         with self._guard:
             self.fenced = self._draining = True
-            at_work = list(self._threads.values())
+            at_work = list(self._at_work.values())
         for running in at_work:
             running.leash.cut_off()
 
@@ -231,7 +237,7 @@ class Worker:
 
     def _all_running(self) -> list[_Running]:
         with self._guard:
-            return list(self._threads.values())
+            return list(self._at_work.values())
 
     def leave(self) -> None:
         """Unregister; what is still claimed goes back to the queue uncounted."""
@@ -251,9 +257,12 @@ class Worker:
     def _start(self, task: Task) -> None:
         with self._guard:
             running = self._running(self._free.pop(0), task)
-            thread = threading.Thread(target=self._run, args=(running,))
-            self._threads[thread] = running
-        thread.start()
+            slot = running.slot
+            self._at_work[slot] = running
+            # Its end waits for the guard too, so that it finds itself here.
+            self._threads[slot] = self._start_thread(
+                partial(self._run, running), f"task {task.id}"
+            )
 
     def _running(self, slot: Slot, task: Task) -> _Running:
         """A slot at work, on a leash that knows what all leashes were told before."""
@@ -270,10 +279,10 @@ class Worker:
             while (claimed := self._run_one(running)) is not None:
                 with self._guard:
                     running = self._running(running.slot, claimed)
-                    self._threads[threading.current_thread()] = running
+                    self._at_work[running.slot] = running
         finally:
             with self._guard:
-                del self._threads[threading.current_thread()]
+                del self._at_work[running.slot], self._threads[running.slot]
                 self._free.append(running.slot)
             self._wake.set()
 
