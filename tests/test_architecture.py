@@ -39,6 +39,7 @@ GROUPS = {
     "membership": "daemon",
     "outcome": "daemon",
     "demo": "daemon",
+    "bench": "daemon",
     "__main__": "cli",
 }
 #: What everybody may import: no layer, nothing below it.
