@@ -1,0 +1,151 @@
+"""Where it is measured: a temporary folder, remotes in it, stores on them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from percyd.bench.metered import MeteredBackend
+from percyd.bench.raw import RawLoop, bare
+from percyd.bench.scale import Scale
+from percyd.clock import Clock, SystemClock, SystemRandomness
+from percyd.core.ids import STATE_REF
+from percyd.core.operations.agents import Init
+from percyd.core.refs import Oid, RefMove
+from percyd.errors import PercydError
+from percyd.repo.hub import Hub
+from percyd.repo.values import NewCommit, PushOutcome, Remote
+from percyd.state.store import StateStore
+from percyd.state.verify.walk import verify
+
+BASE_REF = "refs/heads/main"
+#: What one operation may take before a benchmark gives up.
+DEADLINE_S = 300.0
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Ground:
+    """One remote with a state branch, and stores on it, each with a hub of its own."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    clock: Clock
+    base: Oid = ""
+    _hubs: list[Hub] = field(default_factory=list)
+
+    @property
+    def remote(self) -> Path:
+        """The bare repository."""
+        return self.folder / "remote.git"
+
+    def start(self) -> StateStore:
+        """Make the remote, with a base branch and an empty state; a store on it."""
+        self.folder.mkdir(parents=True)
+        bare(self.remote, self.environ)
+        store, backend = self.open("first")
+        first = NewCommit("first", self.clock.now(), {"README.md": b"hello\n"})
+        (self.base,) = backend.write(None, [first])
+        report = backend.push([RefMove(BASE_REF, None, self.base)], DEADLINE_S)
+        if report.refs[BASE_REF].outcome is not PushOutcome.APPLIED:
+            raise PercydError(f"the base branch was not pushed: {report.stderr}")
+        store.apply(Init(store.stamp(), "bench"))
+        return store
+
+    def open(self, name: str) -> tuple[StateStore, MeteredBackend]:
+        """A store with a new hub, as in another clone; and what it calls."""
+        hub = Hub.open(self.hub_path(name), Remote(str(self.remote)), self.environ)
+        self._hubs.append(hub)
+        backend = MeteredBackend(hub, self.clock)
+        store = StateStore(
+            backend, self.clock, SystemRandomness(), deadline_s=DEADLINE_S
+        )
+        return store, backend
+
+    def hub_path(self, name: str) -> Path:
+        """Where a hub of this ground lies."""
+        return self.folder / f"hub-{name}.git"
+
+    def check(self) -> int:
+        """The number of state commits; numbers of an illegal history are worth nothing.
+
+        Raises:
+            PercydError: there is a violation.
+        """
+        hub = self._hubs[0]
+        tip = hub.fetch_state()
+        if tip is None:
+            raise PercydError(f"{STATE_REF} is gone")
+        found = verify(hub.git, hub.reader, tip, refs=hub)
+        if found.violations:
+            first = found.violations[0]
+            count = len(found.violations)
+            raise PercydError(f"the benchmark's history has {count} faults: {first}")
+        return found.commits
+
+    def close(self) -> None:
+        """End what the hubs have started, and remove everything."""
+        for hub in self._hubs:
+            hub.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass
+class Lab:
+    """All that a benchmark needs: a folder, a yardstick, a scale."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    scale: Scale
+    say: Say
+    clock: Clock = field(default_factory=SystemClock)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.raw = RawLoop(self.folder, self.environ, self.clock)
+
+    def raw_ms(self) -> list[float]:
+        """Some raw pushes, for one side of a round."""
+        return self.raw.run(self.scale.raw_pushes)
+
+    @contextmanager
+    def ground(self) -> Iterator[tuple[Ground, StateStore]]:
+        """A fresh remote and a store on it, gone afterwards."""
+        folder = self.folder / f"ground-{next(self._numbers)}"
+        ground = Ground(folder, self.environ, self.clock)
+        try:
+            yield ground, ground.start()
+        finally:
+            ground.close()
+
+
+@contextmanager
+def open_lab(environ: Mapping[str, str], scale: Scale, say: Say) -> Iterator[Lab]:
+    """A lab in a temporary folder, of which nothing is left."""
+    folder = Path(tempfile.mkdtemp(prefix="percyd-bench-"))
+    try:
+        yield Lab(folder, environ, scale, say)
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, in which a git that was interrupted may still make files."""
+    for _ in range(5):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+
+
+def load() -> float:
+    """The average load of the last minute; 0 where it is not known."""
+    with suppress(OSError, AttributeError):
+        return os.getloadavg()[0]
+    return 0.0
