@@ -163,9 +163,11 @@ class Committer:
 
         A push without an answer may still be under way on the server, so the remote is
         read first. While the tip is still our parent the same commits are sent again;
-        once it has moved past the parent without them, they can never land.
+        once it has moved past the parent without them, they can never land. Until
+        then a later "no" says nothing of the push before it.
         """
         new = moves[0].new or ""
+        in_doubt = False
         for _ in range(1 + _RESENDS):
             started_s = self._clock.boot_s()
             left = max(1.0, give_up - started_s)
@@ -177,7 +179,8 @@ class Committer:
                 if self.heart:
                     self.heart.confirm(started_s)
                 return None
-            if PushOutcome.UNKNOWN not in outcomes.values():
+            in_doubt = in_doubt or PushOutcome.UNKNOWN in outcomes.values()
+            if not in_doubt:
                 return report
             tip = self._look_again(give_up, new)
             if tip is not None and self._backend.is_ancestor(new, tip):
