@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from percyd.bench.metered import MeteredBackend
+from percyd.bench.metered import Meter, MeteredBackend, MeteredClock
 from percyd.bench.raw import RawLoop, bare
 from percyd.bench.scale import Scale
 from percyd.clock import Clock, SystemClock, SystemRandomness
@@ -63,10 +63,10 @@ class Ground:
         """A store with a new hub, as in another clone; and what it calls."""
         hub = Hub.open(self.hub_path(name), Remote(str(self.remote)), self.environ)
         self._hubs.append(hub)
-        backend = MeteredBackend(hub, self.clock)
-        store = StateStore(
-            backend, self.clock, SystemRandomness(), deadline_s=DEADLINE_S
-        )
+        meter = Meter(self.clock)
+        backend = MeteredBackend(hub, meter)
+        clock = MeteredClock(meter)
+        store = StateStore(backend, clock, SystemRandomness(), deadline_s=DEADLINE_S)
         return store, backend
 
     def hub_path(self, name: str) -> Path:

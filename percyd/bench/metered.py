@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from percyd.clock import Clock
+from percyd.clock import Clock, SystemClock
 from percyd.core.ids import STATE_REF
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.repo.hub import Hub
@@ -42,6 +42,12 @@ class Meter:
             self.calls[name] = self.calls.get(name, 0) + 1
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
+    def restart(self) -> None:
+        """Count from zero."""
+        with self._guard:
+            self.calls.clear()
+            self.seconds.clear()
+
     def facts(self) -> dict[str, float]:
         """All that was counted: ``<name>`` and ``<name>_ms``, summed."""
         with self._guard:
@@ -49,17 +55,24 @@ class Meter:
             return {**self.calls, **sums}
 
 
+class MeteredClock(SystemClock):
+    """The machine's clocks; ``pause`` is what a store waited on purpose."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        """See `Clock`."""
+        wait = super().wait
+        return self._meter.time("pause", lambda: wait(event, timeout_s))
+
+
 class MeteredBackend(GitBackend):
     """`GitBackend`, counted. ``lost`` are pushes that came too late."""
 
-    def __init__(self, hub: Hub, clock: Clock) -> None:
+    def __init__(self, hub: Hub, meter: Meter) -> None:
         super().__init__(hub)
-        self.clock = clock
-        self.meter = Meter(clock)
-
-    def restart(self) -> None:
-        """Count from zero."""
-        self.meter = Meter(self.clock)
+        self.meter = meter
 
     def fetch_state(self) -> Oid | None:
         """See `Backend`."""

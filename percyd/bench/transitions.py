@@ -41,7 +41,7 @@ def _case(lab: Lab, threads: int) -> Row:
         store, backend = ground.open("second")
         store.refresh()
         _round(lab, store, agents, 1, ground.base)
-        backend.restart()
+        backend.meter.restart()
         for _ in range(lab.scale.rounds):
             before = lab.raw_ms()
             took_s = _round(lab, store, agents, cycles, ground.base)

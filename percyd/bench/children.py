@@ -1,0 +1,152 @@
+"""Processes of percyd's own that start together: the parent's side.
+
+A child says that it is ready, waits for the word, and answers in lines of JSON. It ends
+when its standard input does, so that none outlives the parent, however that ends; see
+`percyd.bench.peer` for its side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import percyd
+from percyd.bench.values import Json
+from percyd.clock import Clock
+from percyd.errors import PercydError
+
+#: What a child gets between the end of its input and its own.
+_END_S = 5.0
+
+
+class Child:
+    """One process, and what it says."""
+
+    def __init__(
+        self, module: str, job: Json, environ: Mapping[str, str], errors: Path
+    ) -> None:
+        self._errors = errors
+        with errors.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, json.dumps(job)],
+                env=_environment(environ),
+                # Away from folders that hold a package of the same name.
+                cwd=errors.parent,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        self._said: queue.Queue[Json | None] = queue.Queue()
+        assert self._process.stdout is not None  # noqa: S101
+        args = (self._process.stdout,)
+        threading.Thread(target=self._listen, args=args, daemon=True).start()
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        for line in stream:
+            with suppress(ValueError):
+                self._said.put(json.loads(line))
+        self._said.put(None)
+
+    def tell(self, word: str) -> None:
+        """Send one line."""
+        stream = self._process.stdin
+        if stream is not None:
+            with suppress(OSError):  # it is gone: `hear` says why
+                stream.write(f"{word}\n".encode())
+                stream.flush()
+
+    def hear(self, timeout_s: float) -> Json:
+        """The next thing it says.
+
+        Raises:
+            PercydError: it said nothing in time, or has ended.
+        """
+        try:
+            said = self._said.get(timeout=max(0.0, timeout_s))
+        except queue.Empty:
+            raise PercydError("a process of the benchmark does not answer") from None
+        if said is None:
+            lines = self._errors.read_text(errors="replace").strip().splitlines()
+            last = lines[-1] if lines else "no error"
+            raise PercydError(f"a process of the benchmark has ended: {last:.300}")
+        return said
+
+    def dismiss(self) -> None:
+        """Close its input, on which it ends."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+
+    def end(self) -> None:
+        """Wait for its end; one that takes too long is killed."""
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Children:
+    """A group of processes with one deadline for all that they do."""
+
+    def __init__(
+        self, children: Sequence[Child], clock: Clock, deadline_s: float
+    ) -> None:
+        self.all = children
+        self._clock = clock
+        self._give_up_s = clock.boot_s() + deadline_s
+
+    def hear_each(self) -> list[Json]:
+        """The next thing that each of them says."""
+        return [
+            child.hear(self._give_up_s - self._clock.boot_s()) for child in self.all
+        ]
+
+    def release(self) -> float:
+        """Let all begin; the moment on the boot clock, which all processes share."""
+        started_s = self._clock.boot_s()
+        for child in self.all:
+            child.tell("go")
+        return started_s
+
+
+@contextmanager
+def children(
+    module: str,
+    jobs: Sequence[Json],
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    clock: Clock,
+    deadline_s: float,
+) -> Iterator[Children]:
+    """One process for each job, all of them ready; none is left at the end."""
+    started: list[Child] = []
+    try:
+        for number, job in enumerate(jobs):
+            errors = folder / f"child-{number}.err"
+            whole = {**job, "deadline_s": deadline_s}
+            started.append(Child(module, whole, environ, errors))
+        group = Children(started, clock, deadline_s)
+        group.hear_each()
+        yield group
+    finally:
+        for child in started:
+            child.dismiss()
+        for child in started:
+            child.end()
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with the very percyd that runs here found first."""
+    home = str(Path(percyd.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [home, environ.get("PYTHONPATH")]))
+    return {**environ, "PYTHONPATH": path}
