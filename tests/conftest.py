@@ -1,4 +1,4 @@
-"""Isolation: no test sees the machine's git configuration or percyd's real state."""
+"""What holds for every test: it is isolated, and leaves a legal state branch behind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gitrepo import close_hubs
+from tests.support.verified import assert_verified_below
 
 _GITCONFIG = """\
 [user]
@@ -27,6 +28,7 @@ def _isolated(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
+    """No test sees the machine's git configuration or percyd's real state."""
     home = tmp_path_factory.mktemp("home")
     config = home / ".gitconfig"
     config.write_text(_GITCONFIG)
@@ -39,3 +41,13 @@ def _isolated(
     monkeypatch.setenv("PERCYD_STATE_DIR", str(tmp_path / "state"))
     yield
     close_hubs()
+
+
+@pytest.fixture(autouse=True)
+def _verified(
+    _isolated: None, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[None]:
+    """Whatever a test has made percyd do, each commit of its state is a legal one."""
+    yield
+    if request.node.get_closest_marker("spoiled") is None:
+        assert_verified_below(tmp_path)

@@ -833,6 +833,7 @@ def a_dependent_that_starts_without_its_dependency(story: Story) -> None:
     story.complete("b")
 
 
+@pytest.mark.spoiled
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_violation_is_found(story: Story, name: str) -> None:
     words, tell = PLANTS[name]
@@ -855,6 +856,7 @@ def test_a_cascade_that_has_not_happened_is_found_when_all_is_settled(
     assert check(story.repo) == ["tip: p.b: is blocked, a dependency is dead"]
 
 
+@pytest.mark.spoiled
 def test_an_object_that_is_missing_is_found(story: Story) -> None:
     story.take_in(a_task("a"))
     assert story.found() == []
@@ -874,6 +876,7 @@ def test_an_object_that_is_missing_is_found(story: Story) -> None:
     assert any(lost in line for line in check(story.repo))
 
 
+@pytest.mark.spoiled
 def test_the_command_prints_what_it_finds_and_says_so(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a", attempt=2)

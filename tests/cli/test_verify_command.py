@@ -69,6 +69,7 @@ def test_a_repository_that_is_its_own_remote_is_verified(tmp_path: Path) -> None
     assert_verified(user.remote)
 
 
+@pytest.mark.spoiled
 def test_a_commit_by_hand_is_reported_with_commit_and_file(tmp_path: Path) -> None:
     user = new_user(tmp_path)
     good = tip(user.remote, STATE)
@@ -98,6 +99,7 @@ def test_a_commit_by_hand_is_reported_with_commit_and_file(tmp_path: Path) -> No
         assert_verified(user.remote)
 
 
+@pytest.mark.spoiled
 def test_a_merge_that_no_other_command_reads_is_reported(tmp_path: Path) -> None:
     user = new_user(tmp_path)
     tree = git(user.remote, "rev-parse", f"{STATE}^{{tree}}")
@@ -110,6 +112,7 @@ def test_a_merge_that_no_other_command_reads_is_reported(tmp_path: Path) -> None
     assert "has 2 parents" in user.percyd("verify", code=1).out
 
 
+@pytest.mark.spoiled
 def test_what_git_does_not_fetch_is_refused_in_one_line(tmp_path: Path) -> None:
     user = new_user(tmp_path)
     blob = git(user.remote, "hash-object", "-w", "--stdin", stdin="x\n")

@@ -39,6 +39,7 @@ def test_all_but_the_newest_go_in_one_push(bench: Bench) -> None:
     assert Pruner(bench.backend, kept=2, slack=1).step(bench.store.state.snapshot) == 0
 
 
+@pytest.mark.spoiled
 def test_a_branch_that_is_not_at_its_recorded_commit_is_left_alone(
     bench: Bench,
 ) -> None:

@@ -47,6 +47,7 @@ def test_the_only_branch_is_the_last_resort(tmp_path: Path) -> None:
     assert chosen(tmp_path, clone, bare) == "only"
 
 
+@pytest.mark.spoiled
 def test_branches_of_percyds_own_are_never_candidates(tmp_path: Path) -> None:
     clone, bare = repositories(tmp_path, "percy/state", "agent/a/b")
     git(bare, "symbolic-ref", "HEAD", "refs/heads/percy/state")

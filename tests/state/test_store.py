@@ -318,7 +318,15 @@ def test_a_hundred_threads_each_get_their_own_answer(remote: AnyRemote) -> None:
     assert len(history) == 102
 
 
-@pytest.mark.parametrize("how", ["rewound", "deleted", "replaced", "merged"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "rewound",
+        "deleted",
+        pytest.param("replaced", marks=pytest.mark.spoiled),
+        pytest.param("merged", marks=pytest.mark.spoiled),
+    ],
+)
 def test_a_branch_that_does_not_simply_go_on_is_refused(
     remote: AnyRemote, how: str
 ) -> None:
@@ -345,6 +353,7 @@ def test_a_branch_that_does_not_simply_go_on_is_refused(
     assert bench.remote.refs == before
 
 
+@pytest.mark.spoiled
 def test_a_hand_made_file_halts_and_a_forward_commit_mends(remote: AnyRemote) -> None:
     bench = bench_with(remote, task("p", "a"))
     good = bench.store.state.tip

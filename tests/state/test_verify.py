@@ -807,6 +807,7 @@ def completion(s: Spoiled) -> str:
     return git(s.repo, "log", "--format=%H", "--grep=^complete: p.a", STATE_REF)
 
 
+@pytest.mark.spoiled
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_violation_is_found(spoiled: Spoiled, name: str) -> None:
     path, words, checker, tell = PLANTS[name]
@@ -842,11 +843,13 @@ def hostile(spoiled: Spoiled, *rows: tuple[str, str, str]) -> list[str]:
     return [f"{v.path}: {v.what}" for v in found if v.commit != after]
 
 
+@pytest.mark.spoiled
 def test_a_symbolic_link_is_reported(spoiled: Spoiled) -> None:
     link = ("120000", "z.json", spoiled.blob(b"/etc/passwd"))
     assert any("no file" in line for line in hostile(spoiled, link))
 
 
+@pytest.mark.spoiled
 def test_a_record_that_is_a_link_is_reported(spoiled: Spoiled) -> None:
     changed = spoiled.git.run("ls-tree", spoiled.tip, "agents").text.split()[2]
     old = spoiled.git.run("cat-file", "tree", changed).stdout
@@ -861,11 +864,13 @@ def test_a_record_that_is_a_link_is_reported(spoiled: Spoiled) -> None:
     assert Violation(commit, CARD, "has mode 120000, not 100644") in spoiled.found()
 
 
+@pytest.mark.spoiled
 def test_a_submodule_is_reported(spoiled: Spoiled) -> None:
     link = ("160000", "zsub", "1" * 40)
     assert any("zsub: is no file" in line for line in hostile(spoiled, link))
 
 
+@pytest.mark.spoiled
 @pytest.mark.parametrize(
     "name", [".git", ".GIT", "..", "zz\x1b[2J", "zz\n\u202e", "zz\udce9"]
 )
@@ -883,6 +888,7 @@ def test_an_evil_name_is_reported(spoiled: Spoiled, name: str) -> None:
     assert all(str(v).isascii() and str(v).isprintable() for v in found)
 
 
+@pytest.mark.spoiled
 def test_deep_folders_are_reported(spoiled: Spoiled) -> None:
     deep = spoiled.git.run(
         "mktree", stdin=f"100644 blob {spoiled.blob()}\tx\n".encode()
@@ -892,6 +898,7 @@ def test_deep_folders_are_reported(spoiled: Spoiled) -> None:
     assert any("no file" in line for line in hostile(spoiled, ("40000", "z", deep)))
 
 
+@pytest.mark.spoiled
 def test_an_id_of_a_megabyte_is_reported(spoiled: Spoiled) -> None:
     record = card(spoiled, id="a" * 1_000_000)
     commit = spoiled.commit("join", {OTHER: record}, agent="laptop-3fa9c1")
@@ -899,12 +906,14 @@ def test_an_id_of_a_megabyte_is_reported(spoiled: Spoiled) -> None:
     assert name == OTHER
 
 
+@pytest.mark.spoiled
 def test_json_as_deep_as_it_gets_is_reported(spoiled: Spoiled) -> None:
     text = b'{"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
     commit = spoiled.commit("join", {OTHER: text}, agent="laptop-3fa9c1")
     assert [v for v in spoiled.found() if (v.commit, v.path) == (commit, OTHER)]
 
 
+@pytest.mark.spoiled
 def test_a_tree_that_cannot_be_read_is_reported_and_the_walk_goes_on(
     spoiled: Spoiled,
 ) -> None:
@@ -924,6 +933,7 @@ def test_a_tree_that_cannot_be_read_is_reported_and_the_walk_goes_on(
     assert any("overlap" in v.what for v in found if v.commit == wrong)
 
 
+@pytest.mark.spoiled
 def test_a_file_that_is_missing_is_reported(spoiled: Spoiled) -> None:
     text = text_of(card(spoiled))
     commit = spoiled.commit("join", {OTHER: text}, agent="laptop-3fa9c1")
@@ -933,6 +943,7 @@ def test_a_file_that_is_missing_is_reported(spoiled: Spoiled) -> None:
     assert Violation(commit, OTHER, "cannot be read") in spoiled.found()
 
 
+@pytest.mark.spoiled
 def test_a_history_that_breaks_off_is_judged_from_there(spoiled: Spoiled) -> None:
     lost = git(spoiled.repo, "rev-parse", f"{STATE_REF}~3")
     wrong = spoiled.claim("d")
@@ -991,6 +1002,7 @@ def test_bytes_are_judged_alike_with_and_without_an_earlier_version(
 # Repairs, and parts of a history
 
 
+@pytest.mark.spoiled
 def test_a_repair_is_judged_by_its_format_alone(spoiled: Spoiled) -> None:
     wrong = spoiled.change("retry", "a", status="submitted", result=None)
     mended = spoiled.commit("repair", {A: spoiled.task("a", status="completed")}, "p.a")
@@ -1000,6 +1012,7 @@ def test_a_repair_is_judged_by_its_format_alone(spoiled: Spoiled) -> None:
     assert mended not in {v.commit for v in spoiled.found()}
 
 
+@pytest.mark.spoiled
 def test_a_plan_that_was_lost_and_mended_has_its_tasks_again(spoiled: Spoiled) -> None:
     record = spoiled.plan()
     wrong = spoiled.commit("say", {PLAN: None})
@@ -1008,6 +1021,7 @@ def test_a_plan_that_was_lost_and_mended_has_its_tasks_again(spoiled: Spoiled) -
     assert {v.commit for v in spoiled.found()} == {wrong}
 
 
+@pytest.mark.spoiled
 def test_only_what_came_after_a_commit_is_judged(spoiled: Spoiled) -> None:
     early = spoiled.claim("d")
     middle = spoiled.tip
@@ -1024,6 +1038,7 @@ def test_only_what_came_after_a_commit_is_judged(spoiled: Spoiled) -> None:
     assert {v.commit for v in before.violations} == {early}
 
 
+@pytest.mark.spoiled
 def test_an_op_id_from_before_the_range_is_known(spoiled: Spoiled) -> None:
     used = spoiled.used_op_id()
     words = spoiled.message("join", "Percy-Agent: laptop-3fa9c1", op_id=used)
