@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from percyd.bench.metered import Meter, MeteredBackend, MeteredClock
 from percyd.bench.raw import RawLoop, bare
@@ -20,6 +21,7 @@ from percyd.core.operations.agents import Init
 from percyd.core.refs import Oid, RefMove
 from percyd.errors import PercydError
 from percyd.repo.hub import Hub
+from percyd.repo.runner import Git
 from percyd.repo.values import NewCommit, PushOutcome, Remote
 from percyd.state.store import StateStore
 from percyd.state.verify.walk import verify
@@ -28,6 +30,7 @@ BASE_REF = "refs/heads/main"
 #: What one operation may take before a benchmark gives up.
 DEADLINE_S = 300.0
 
+B = TypeVar("B", bound=MeteredBackend)
 Say = Callable[[str], None]
 
 
@@ -61,10 +64,14 @@ class Ground:
 
     def open(self, name: str) -> tuple[StateStore, MeteredBackend]:
         """A store with a new hub, as in another clone; and what it calls."""
+        return self.open_with(MeteredBackend, name)
+
+    def open_with(self, kind: type[B], name: str) -> tuple[StateStore, B]:
+        """The same, with a backend of this class."""
         hub = Hub.open(self.hub_path(name), Remote(str(self.remote)), self.environ)
         self._hubs.append(hub)
         meter = Meter(self.clock)
-        backend = MeteredBackend(hub, meter)
+        backend = kind(hub, meter)
         clock = MeteredClock(meter)
         store = StateStore(backend, clock, SystemRandomness(), deadline_s=DEADLINE_S)
         return store, backend
@@ -72,6 +79,17 @@ class Ground:
     def hub_path(self, name: str) -> Path:
         """Where a hub of this ground lies."""
         return self.folder / f"hub-{name}.git"
+
+    def tidy(self) -> None:
+        """Leave the remote as its host's clean-up would."""
+        git = Git(self.remote, environ=self.environ)
+        git.run("repack", "-a", "-d", "-q", deadline_s=DEADLINE_S)
+        git.run("pack-refs", "--all")
+
+    def count_refs(self) -> int:
+        """How many refs the remote advertises to every push."""
+        git = Git(self.remote, environ=self.environ)
+        return len(git.run("for-each-ref", "--format=x").text.splitlines())
 
     def check(self) -> int:
         """The number of state commits; numbers of an illegal history are worth nothing.

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from percyd.clock import Clock, SystemClock
 from percyd.core.ids import STATE_REF
-from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.repo.hub import Hub
-from percyd.repo.values import NewCommit, PushOutcome, PushReport
-from percyd.state.backend import Link, TreeFile
+from percyd.repo.values import PushOutcome, PushReport
 from percyd.state.git import GitBackend
 
 T = TypeVar("T")
@@ -67,64 +64,45 @@ class MeteredClock(SystemClock):
         return self._meter.time("pause", lambda: wait(event, timeout_s))
 
 
+#: The calls that are timed, and the names that they are counted under.
+_NAMES = {
+    "fetch_state": "fetch_state",
+    "fetch_refs": "fetch_refs",
+    "adopt": "remember",
+    "history": "judge",
+    "is_ancestor": "judge",
+    "read_tree": "read",
+    "read_changes": "read",
+    "write": "build",
+    "push": "push",
+    "merge": "merge",
+}
+
+
 class MeteredBackend(GitBackend):
     """`GitBackend`, counted. ``lost`` are pushes that came too late."""
 
     def __init__(self, hub: Hub, meter: Meter) -> None:
         super().__init__(hub)
         self.meter = meter
+        for method, name in _NAMES.items():
+            setattr(self, method, self._metered(name, getattr(self, method)))
 
-    def fetch_state(self) -> Oid | None:
-        """See `Backend`."""
-        return self.meter.time("fetch_state", super().fetch_state)
+    def _metered(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def metered(*args: Any, **kwargs: Any) -> Any:
+            answer = self.meter.time(name, lambda: _whole(call(*args, **kwargs)))
+            if isinstance(answer, PushReport) and _is_lost(answer):
+                self.meter.note("lost")
+            return answer
 
-    def fetch_refs(self, refs: Sequence[str]) -> Mapping[str, Oid | None]:
-        """See `Backend`."""
-        fetch = super().fetch_refs
-        return self.meter.time("fetch_refs", lambda: fetch(refs))
+        return metered
 
-    def adopt(self, tip: Oid) -> None:
-        """See `Backend`."""
-        adopt = super().adopt
-        self.meter.time("remember", lambda: adopt(tip))
 
-    def history(self, old: Oid | None, new: Oid) -> list[Link]:
-        """See `Backend`."""
-        history = super().history
-        return self.meter.time("judge", lambda: history(old, new))
+def _whole(answer: object) -> object:
+    """What is read piece by piece is read to its end, and counted as one call."""
+    return iter(list(answer)) if isinstance(answer, Iterator) else answer
 
-    def is_ancestor(self, old: Oid, new: Oid) -> bool:
-        """See `Backend`."""
-        ask = super().is_ancestor
-        return self.meter.time("judge", lambda: ask(old, new))
 
-    def read_tree(self, tip: Oid) -> Iterator[TreeFile]:
-        """See `Backend`."""
-        read = super().read_tree
-        return iter(self.meter.time("read", lambda: list(read(tip))))
-
-    def read_changes(self, old: Oid, new: Oid) -> Iterator[TreeFile]:
-        """See `Backend`."""
-        read = super().read_changes
-        return iter(self.meter.time("read", lambda: list(read(old, new))))
-
-    def write(self, parent: Oid | None, commits: Sequence[NewCommit]) -> list[Oid]:
-        """See `Backend`."""
-        write = super().write
-        return self.meter.time("build", lambda: write(parent, commits))
-
-    def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
-        """See `Backend`."""
-        push = super().push
-        report = self.meter.time("push", lambda: push(moves, deadline_s))
-        state = report.refs.get(STATE_REF)
-        if state is not None and state.outcome is not PushOutcome.APPLIED:
-            self.meter.note("lost")
-        return report
-
-    def merge(
-        self, ours: Oid, theirs: Oid, message: str, when: datetime
-    ) -> Merged | MergeConflict:
-        """See `Backend`."""
-        merge = super().merge
-        return self.meter.time("merge", lambda: merge(ours, theirs, message, when))
+def _is_lost(report: PushReport) -> bool:
+    state = report.refs.get(STATE_REF)
+    return state is not None and state.outcome is not PushOutcome.APPLIED

@@ -153,3 +153,12 @@ class Report:
             "quick": self.quick,
             "benchmarks": [section.as_json() for section in self.sections],
         }
+
+
+def mean_facts(counted: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each fact over several rounds; one that is absent counts as zero."""
+    names = sorted({name for facts in counted for name in facts})
+    return {
+        name: sum(facts.get(name, 0.0) for facts in counted) / len(counted)
+        for name in names
+    }
