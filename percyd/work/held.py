@@ -96,7 +96,7 @@ class HeldClaim:
         if self._refusal is not None:
             raise self._refusal
         try:
-            return self.patiently(lambda: self._if_held(operation))
+            return self.patiently(lambda: self._last(operation))
         except StaleClaim:
             if self._has_landed():
                 state = self.store.state
@@ -115,13 +115,6 @@ class HeldClaim:
             for attempt in task.attempts
         )
 
-    def _if_held(self, operation: Operation) -> Applied:
-        if self._leash.cut:
-            raise StaleClaim(
-                f"the lease of {self.task.id} could not be renewed in time"
-            )
-        return self._last(operation)
-
     def end(self, failure: AttemptFailed) -> None:
         """Give the claim back with the reason; the work goes to its rescue ref."""
         released = failure.reason is Reason.RELEASED
@@ -137,10 +130,16 @@ class HeldClaim:
         self.settle(EndAttempt(self.store.stamp(), self.fence, ending))
 
     def patiently(self, act: Callable[[], T]) -> T:
-        """Do it, again and again while only the remote is in the way."""
+        """Do it, again and again while only the remote is in the way.
+
+        Raises:
+            StaleClaim: the lease could not be renewed in time (S15).
+            Interrupted: told to stop while the remote was in the way.
+        """
         pause_s = _PAUSE_S
         hiccups = 0
         while True:
+            self._refuse_if_cut()
             try:
                 return act()
             except (*PASSING, GitError) as error:
@@ -148,8 +147,13 @@ class HeldClaim:
                 if hiccups > _HICCUPS:
                     raise
                 log.warning("waits", extra={"task": self.task.id, "why": str(error)})
-                if self._leash.cut:
-                    raise StaleClaim(f"the lease of {self.task.id} ran out") from error
                 if self._clock.wait(self.stop, pause_s):
+                    self._refuse_if_cut()
                     raise Interrupted from error
                 pause_s = min(pause_s * 2, _PAUSE_CAP_S)
+
+    def _refuse_if_cut(self) -> None:
+        if self._leash.cut:
+            raise StaleClaim(
+                f"the lease of {self.task.id} could not be renewed in time"
+            )

@@ -13,6 +13,8 @@ import pytest
 from tests.support.checker import check
 from tests.support.gitrepo import commit
 from tests.support.newuser import NewUser, finish, new_user, start
+from tests.support.shop import Shop
+from tests.support.state import task as a_task
 
 LEASE = "[lease]\nbeat_s = 0.3\nlease_s = 1.5\nidle_beat_s = 1.0\n"
 
@@ -147,3 +149,18 @@ def test_work_in_progress_is_on_the_rescue_ref_before_anything_goes_wrong(
     assert user.file("p", "half.txt") == "half"
     assert rescue not in user.refs()
     assert check(user.remote) == []
+
+
+def test_an_attempt_that_begins_after_its_lease_publishes_nothing(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path)
+    try:
+        shop.take_in(a_task("p", "a", run="touch done"))
+        claimed = shop.claim()
+        before = shop.refs()
+        shop.leash.cut_off()
+        shop.run(claimed)
+        assert shop.refs() == before
+    finally:
+        shop.close()
