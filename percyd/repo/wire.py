@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from percyd.core.ids import STATE_REF
@@ -50,20 +51,23 @@ class Wire:
         self.reader = ObjectReader(self.git)
         self._fetching = threading.Lock()
 
-    def fetch_state(self) -> Oid | None:
+    def fetch_state(self, deadline_s: float | None = None) -> Oid | None:
         """The remote's tip of the state branch, its objects here; None if absent.
+
+        Args:
+            deadline_s: What each call may take, and a fetch of another thread before.
 
         Raises:
             RemoteUnreachable: nobody answered.
             StateRefused: the remote answered, but the branch cannot be read.
         """
-        with self._fetching:
+        with self._alone(deadline_s):
             first = self.reader.resolve(_SEEN_STATE) is None
             for _ in range(_TRIES):
                 result = self._network(
                     *("-c", "fetch.fsckObjects=true", *FETCH, "--prune"),
                     spec=[_STATE_SPEC],
-                    deadline_s=_WHOLE_S if first else _NEWS_S,
+                    deadline_s=deadline_s or (_WHOLE_S if first else _NEWS_S),
                 )
                 if result.ok:
                     return self.reader.resolve(_SEEN_STATE)
@@ -78,13 +82,15 @@ class Wire:
                 hint="nothing was changed; run 'percyd doctor'",
             )
 
-    def fetch_refs(self, refs: Sequence[str]) -> dict[str, Oid | None]:
+    def fetch_refs(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> dict[str, Oid | None]:
         """The remote's tips of exactly these full refs, their objects here."""
         wanted = list(dict.fromkeys(refs))
         present = wanted
-        with self._fetching:
+        with self._alone(deadline_s):
             for _ in range(_TRIES):
-                result = self._fetch_exactly(present)
+                result = self._fetch_exactly(present, deadline_s or _WHOLE_S)
                 if result is None or result.ok:
                     return self._seen(wanted, present)
                 # One absent ref fails the whole fetch: ask which ones there are.
@@ -145,6 +151,18 @@ class Wire:
             moves, result.stdout, result.stderr, result.timed_out
         )
 
+    @contextmanager
+    def _alone(self, deadline_s: float | None) -> Iterator[None]:
+        """One fetch at a time; whoever is in a hurry does not wait for one that hangs."""
+        timeout_s = -1 if deadline_s is None else deadline_s
+        if not self._fetching.acquire(timeout=timeout_s):
+            url = mask(self.remote.url)
+            raise RemoteUnreachable(f"the remote {url} has not answered another call")
+        try:
+            yield
+        finally:
+            self._fetching.release()
+
     def _network(
         self, *args: str, spec: Sequence[str] = (), deadline_s: float = 60
     ) -> GitResult:
@@ -189,11 +207,13 @@ class Wire:
                 f"{self.path} cannot be written: {error.strerror}"
             ) from error
 
-    def _fetch_exactly(self, refs: Sequence[str]) -> GitResult | None:
+    def _fetch_exactly(
+        self, refs: Sequence[str], deadline_s: float
+    ) -> GitResult | None:
         if not refs:
             return None
         specs = [f"+{ref}:{seen_ref(ref)}" for ref in refs]
-        return self._network(*FETCH, spec=specs, deadline_s=_WHOLE_S)
+        return self._network(*FETCH, spec=specs, deadline_s=deadline_s)
 
     def _make_room(self, refs: Sequence[str]) -> None:
         """Forget our copies of refs that are folders of ``refs`` now, or the reverse."""

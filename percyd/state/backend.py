@@ -40,8 +40,11 @@ RING = 64
 class Backend(Protocol):
     """One clone's view of the state branch, and its way to the remote."""
 
-    def fetch_state(self) -> Oid | None:
+    def fetch_state(self, deadline_s: float | None = None) -> Oid | None:
         """The remote's tip of the state branch, its objects here; None if absent.
+
+        Args:
+            deadline_s: What it may take; None: as long as a fetch may need.
 
         Raises:
             RemoteUnreachable: nobody answered.
@@ -49,7 +52,9 @@ class Backend(Protocol):
         """
         ...
 
-    def fetch_refs(self, refs: Sequence[str]) -> Mapping[str, Oid | None]:
+    def fetch_refs(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> Mapping[str, Oid | None]:
         """The remote's tips of exactly these refs, their objects here."""
         ...
 

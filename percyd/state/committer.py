@@ -188,6 +188,8 @@ class Committer:
             if tip != parent:
                 conflict = RefReport(PushOutcome.CONFLICT, "moved meanwhile")
                 return PushReport({STATE_REF: conflict})
+            if self._clock.boot_s() >= give_up:
+                break
         raise OutcomeUnknown(
             f"the remote did not say whether {new[:10]} was accepted: "
             f"{report.stderr.strip()[-200:] or 'no answer'}",
@@ -203,7 +205,7 @@ class Committer:
         tries = 0
         while True:
             try:
-                return self._backend.fetch_state()
+                return self._backend.fetch_state(self._follower.patience_s())
             except RemoteUnreachable as error:
                 tries += 1
                 if self._clock.boot_s() >= give_up:

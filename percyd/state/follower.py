@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 #: How often a tip that is older than ours is read again before it counts as a rewind:
 #: a late answer of a slow connection looks the same (DESIGN 3).
 _REWIND_READS = 3
+#: A push may take all the time there is; what became of it is still looked up.
+_LAST_LOOK_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,29 @@ class Follower:
         self._tips: dict[str, Oid | None] = {}
         self._number = 0
         self._number_guard = threading.Lock()
+        self._give_up: float | None = None
         self._remembered: Oid | None = None
         #: Place of the last read of tips in the order of reads.
         self.tips_number = 0
         #: When others were last seen to move the state, on the boot clock.
         self.contended_s = float("-inf")
         self._changed = threads.condition()
+
+    @contextmanager
+    def until(self, give_up: float) -> Iterator[None]:
+        """Hold the lock; what is read meanwhile should be there at ``give_up``."""
+        with self.lock:
+            self._give_up = give_up
+            try:
+                yield
+            finally:
+                self._give_up = None
+
+    def patience_s(self) -> float | None:
+        """What a read may take now; None: as long as it needs."""
+        if self._give_up is None:
+            return None
+        return max(_LAST_LOOK_S, self._give_up - self._clock.boot_s())
 
     @property
     def state(self) -> State | None:
@@ -82,7 +102,7 @@ class Follower:
             ours = self._state.tip if self._state else self._backend.adopted()
             for _ in range(_REWIND_READS):
                 number = self.next_number()
-                tip = self._backend.fetch_state()
+                tip = self._backend.fetch_state(self.patience_s())
                 if tip is None:
                     raise self._absent(ours)
                 if ours is None or not self._is_behind(tip, ours):
@@ -157,7 +177,8 @@ class Follower:
         missing = [ref for ref in refs if ref not in self._tips]
         if missing:
             self.tips_number = self.next_number()
-            self._tips.update(self._backend.fetch_refs(missing))
+            fetched = self._backend.fetch_refs(missing, self.patience_s())
+            self._tips.update(fetched)
         return self._tips
 
     def note_tips(self, tips: Tips) -> None:

@@ -22,13 +22,15 @@ class GitBackend:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
 
-    def fetch_state(self) -> Oid | None:
+    def fetch_state(self, deadline_s: float | None = None) -> Oid | None:
         """See `Backend`."""
-        return self.hub.fetch_state()
+        return self.hub.fetch_state(deadline_s)
 
-    def fetch_refs(self, refs: Sequence[str]) -> Mapping[str, Oid | None]:
+    def fetch_refs(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> Mapping[str, Oid | None]:
         """See `Backend`."""
-        return self.hub.fetch_refs(refs)
+        return self.hub.fetch_refs(refs, deadline_s)
 
     def adopted(self) -> Oid | None:
         """See `Backend`."""

@@ -93,11 +93,13 @@ class MemoryBackend:
         self.remote = remote
         self._adopted: Oid | None = None
 
-    def fetch_state(self) -> Oid | None:
+    def fetch_state(self, deadline_s: float | None = None) -> Oid | None:
         """See `Backend`."""
         return self.fetch_refs([STATE_REF])[STATE_REF]
 
-    def fetch_refs(self, refs: Sequence[str]) -> Mapping[str, Oid | None]:
+    def fetch_refs(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> Mapping[str, Oid | None]:
         """See `Backend`."""
         with self.remote.lock:
             return {ref: self.remote.refs.get(ref) for ref in refs}

@@ -150,7 +150,7 @@ class StateStore:
         """Commit a batch for all who wait for it, until the last one's deadline."""
         give_up = max(ticket.give_up_s for ticket in batch)
         try:
-            with self._follower.lock:
+            with self._follower.until(give_up):
                 self._committer.commit(batch, give_up)
         except PercydError as error:
             _refuse_open(batch, error)

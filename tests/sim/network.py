@@ -133,7 +133,9 @@ class SimBackend(MemoryBackend):
         self._network = network
         self.machine = machine
 
-    def fetch_refs(self, refs: Sequence[str]) -> Mapping[str, Oid | None]:
+    def fetch_refs(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> Mapping[str, Oid | None]:
         self._network.travel(self.machine)
         found = super().fetch_refs(refs)
         self._network.travel(self.machine)
