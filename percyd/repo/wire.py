@@ -74,7 +74,8 @@ class Wire:
                 self._require_own_disk()
                 # Who does not answer now either cannot be reached. Who does may have
                 # been interrupted, or another process moved our copy meanwhile.
-                tip = self._list(STATE_REF, failed=result).get(STATE_REF)
+                listed = self._list(STATE_REF, failed=result, deadline_s=deadline_s)
+                tip = listed.get(STATE_REF)
                 if tip is not None and not tip.strip("0"):
                     break
             raise StateRefused(
@@ -94,7 +95,7 @@ class Wire:
                 if result is None or result.ok:
                     return self._seen(wanted, present)
                 # One absent ref fails the whole fetch: ask which ones there are.
-                listed = self._list(*wanted, failed=result)
+                listed = self._list(*wanted, failed=result, deadline_s=deadline_s)
                 present = [ref for ref in wanted if ref in listed]
                 _refuse_damaged(listed)
                 self._make_room(present)
@@ -173,16 +174,24 @@ class Wire:
             network=True,
         )
 
-    def _list(self, *patterns: str, failed: GitResult | None = None) -> dict[str, Oid]:
+    def _list(
+        self,
+        *patterns: str,
+        failed: GitResult | None = None,
+        deadline_s: float | None = None,
+    ) -> dict[str, Oid]:
         """The remote's refs as it advertises them, damaged ones too.
 
         Args:
             *patterns: Full refs, or patterns.
             failed: The call that made us ask; its words are better than ours.
+            deadline_s: What it may take; None: as long as a few words may need.
         """
         if failed is not None and failed.timed_out:
             self._require_answer(failed)
-        result = self._network("ls-remote", "--refs", spec=patterns)
+        result = self._network(
+            "ls-remote", "--refs", spec=patterns, deadline_s=deadline_s or _NEWS_S
+        )
         self._require_answer(result, failed)
         rows = (line.partition("\t") for line in result.text.splitlines())
         return {ref: oid for oid, _, ref in rows}
