@@ -357,6 +357,7 @@ class GitDaemon:
                 *("--informative-errors", f"--base-path={self.folder}"),
                 str(self.folder),
             ],
+            env=_environ(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -372,6 +373,13 @@ class GitDaemon:
             pause.wait(0.01)
         self.stop()
         return False
+
+
+def _environ() -> dict[str, str]:
+    """A server that knows nothing of the configuration of whoever runs the tests."""
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith("GIT_")}
+    own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
+    return inherited | own
 
 
 def _free_port() -> int:
