@@ -47,20 +47,22 @@ class Child:
         self._said: queue.Queue[Json | None] = queue.Queue()
         assert self._process.stdout is not None  # noqa: S101
         args = (self._process.stdout,)
-        threading.Thread(target=self._listen, args=args, daemon=True).start()
+        self._ear = threading.Thread(target=self._listen, args=args, daemon=True)
+        self._ear.start()
 
     def _listen(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            with suppress(ValueError):
-                self._said.put(json.loads(line))
+        with stream:
+            for line in stream:
+                with suppress(ValueError):
+                    self._said.put(json.loads(line))
         self._said.put(None)
 
-    def tell(self, word: str) -> None:
-        """Send one line."""
+    def release(self) -> None:
+        """Give it the word."""
         stream = self._process.stdin
         if stream is not None:
             with suppress(OSError):  # it is gone: `hear` says why
-                stream.write(f"{word}\n".encode())
+                stream.write(b"go\n")
                 stream.flush()
 
     def hear(self, timeout_s: float) -> Json:
@@ -92,6 +94,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._ear.join(_END_S)
 
 
 class Children:
@@ -114,7 +117,7 @@ class Children:
         """Let all begin; the moment on the boot clock, which all processes share."""
         started_s = self._clock.boot_s()
         for child in self.all:
-            child.tell("go")
+            child.release()
         return started_s
 
 

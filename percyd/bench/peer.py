@@ -33,9 +33,9 @@ class Peer:
 
     def _listen(self) -> None:
         """Wait for the word, then for the parent's end: nobody works for nobody."""
-        for line in sys.stdin.buffer:
-            if line.strip() == b"go":
-                self._go.set()
+        # Not through sys.stdin, whose lock an ending interpreter cannot wait for.
+        while os.read(sys.stdin.fileno(), 1024):
+            self._go.set()
         os._exit(_ORPHANED)
 
     def say(self, document: Json) -> None:

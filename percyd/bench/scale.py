@@ -64,14 +64,14 @@ FULL = Scale(
 )
 QUICK = Scale(
     rounds=2,
-    raw_pushes=3,
+    raw_pushes=2,
     threads=(1, 8),
-    transitions=48,
+    transitions=24,
     processes=3,
     slots=2,
     crowd=4,
     crowd_rounds=1,
-    hops=3,
+    hops=2,
     sizes=Sizes(
         small=20,
         open_plans=3,
@@ -79,6 +79,6 @@ QUICK = Scale(
         wide=100,
         done=60,
         batch=30,
-        cycles=3,
+        cycles=2,
     ),
 )

@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "percyd.cli.verify:verify",
     "config": "percyd.cli.reads:config",
     "demo": "percyd.cli.demo:demo",
+    "bench": "percyd.cli.bench:bench",
 }
 
 
