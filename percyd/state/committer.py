@@ -231,7 +231,10 @@ class Committer:
         }
         outcomes = {found.outcome for found in blamed.values()}
         if PushOutcome.REMOTE_FAULT in outcomes:
-            raise RemoteFault(f"the remote could not store the push: {_words(blamed)}")
+            raise RemoteFault(
+                f"the remote could not store the push: {_words(blamed)}"
+                + _aside(_faults(report))
+            )
         if PushOutcome.BUSY in outcomes:
             if STATE_REF in blamed or not self._refuse_owners(blamed, steps):
                 raise BranchCheckedOut(
@@ -253,7 +256,7 @@ class Committer:
             if stuck[ref] >= _STUCK:
                 error = ContentionError(
                     f"{short_ref(ref)} cannot be moved although nobody else moves it: "
-                    f"{blamed[ref].text}",
+                    f"{blamed[ref].text}{_aside(_faults(report))}",
                     hint="look for a stale lock file on the remote",
                 )
                 if ref == STATE_REF or not _refuse_owners_of(ref, steps, error):
@@ -283,12 +286,9 @@ class Committer:
         """A hook that refuses a batch may mean one operation: each goes alone."""
         waiting = [s.ticket for s in steps if not s.ticket.done.is_set()]
         if len(waiting) == 1:
-            said = " ".join(report.remote_lines[-3:]).strip()
+            said = _aside(report.remote_lines[-3:])
             waiting[0].refuse(
-                PushRefused(
-                    f"the remote refused: {_words(blamed)}"
-                    + (f" ({said[:300]})" if said else "")
-                )
+                PushRefused(f"the remote refused: {_words(blamed)}{said}")
             )
             return
         for ticket in waiting:
@@ -335,6 +335,17 @@ def _answer_what_is_certain(steps: Sequence[Step]) -> None:
             step.ticket.refuse(step.refusal)
         elif not step.commits:
             step.ticket.answer(Applied(None, None, step.after))
+
+
+def _faults(report: PushReport) -> list[str]:
+    """What git itself says on the remote: the lock file or the disk in the way."""
+    marks = ("error: ", "fatal: ")
+    return [line for line in report.remote_lines if line.startswith(marks)][:2]
+
+
+def _aside(lines: Sequence[str]) -> str:
+    said = " ".join(lines).strip()
+    return f" ({said[:300]})" if said else ""
 
 
 def _words(blamed: Mapping[str, RefReport]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from percyd.core.operations.base import Decision, Operation
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
-from percyd.errors import ContentionError, PercydError
+from percyd.errors import OutcomeUnknown, PercydError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +59,9 @@ class Ticket:
         if self._error is not None:
             raise self._error
         if self._applied is None:
-            raise ContentionError("the operation has no answer yet")
+            # Whoever leads has taken it along: it may be pushed at this moment.
+            raise OutcomeUnknown(
+                "the change was on its way when the deadline passed",
+                hint="look at percyd log before doing it again",
+            )
         return self._applied
