@@ -206,9 +206,11 @@ class Committer:
         while True:
             try:
                 return self._backend.fetch_state(self._follower.patience_s())
-            except RemoteUnreachable as error:
+            except PercydError as error:
                 tries += 1
-                if self._clock.boot_s() >= give_up:
+                passes = isinstance(error, RemoteUnreachable)
+                if not passes or self._clock.boot_s() >= give_up:
+                    # A branch that cannot be read says nothing of the push either.
                     raise OutcomeUnknown(
                         f"whether {new[:10]} was accepted is not known: "
                         f"{error.message}",
