@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.checker import check, main
 from tests.support.gitrepo import git
+from tests.support.verified import verified
 
 Record = dict[str, Any]
 
@@ -441,26 +442,28 @@ def test_a_finished_plan_in_the_archive_is_no_violation(story: Story) -> None:
 
 
 Plant = Callable[[Story], None]
-PLANTS: dict[str, tuple[str, Plant]] = {}
+PLANTS: dict[str, tuple[str, str, Plant]] = {}
 
 
-def plant(words: str) -> Callable[[Plant], Plant]:
-    """Register a story with a violation, and the words that the checker has for it."""
+def plant(checker: str, product: str) -> Callable[[Plant], Plant]:
+    """Register a violation, with the words of the checker and of ``percyd verify``."""
 
     def register(tell: Plant) -> Plant:
-        PLANTS[tell.__name__] = (words, tell)
+        PLANTS[tell.__name__] = (checker, product, tell)
         return tell
 
     return register
 
 
-@plant("has 2 parents")
+@plant("has 2 parents", "has 2 parents; any other commit has 1")
 def a_merge(story: Story) -> None:
     card = {f"agents/{OTHER}.json": agent_card(OTHER)}
     story.commit("join", dict(card), extra_parents=(story.base,))
 
 
-@plant("p.a: submitted -> working is no edge")
+@plant(
+    "p.a: submitted -> working is no edge", "submitted -> working is no edge of work"
+)
 def a_step_that_skips_the_claim(story: Story) -> None:
     story.take_in(a_task("a"))
     story.change(
@@ -468,64 +471,73 @@ def a_step_that_skips_the_claim(story: Story) -> None:
     )
 
 
-@plant("p.a: submitted -> assigned is no edge of this operation")
+@plant(
+    "p.a: submitted -> assigned is no edge of this operation",
+    "submitted -> assigned is no edge of release",
+)
 def a_right_edge_by_the_wrong_operation(story: Story) -> None:
     story.take_in(a_task("a"))
     story.change("release", "a", status="assigned", assigned_to=AGENT, claim="x")
 
 
-@plant("p.a: completed -> submitted is no edge")
+@plant(
+    "p.a: completed -> submitted is no edge",
+    "completed -> submitted is no edge of retry",
+)
 def a_task_that_is_done_twice(story: Story) -> None:
     story.take_in(a_task("a"))
     story.do("a")
     story.change("retry", "a", status="submitted", result=None)
 
 
-@plant("agents/laptop-3fa9c1.json: is no JSON")
+@plant(
+    "agents/laptop-3fa9c1.json: is no JSON",
+    "agents/laptop-3fa9c1.json: JSON: Invalid JSON",
+)
 def a_record_that_is_no_json(story: Story) -> None:
     story.commit("leave", {f"agents/{AGENT}.json": b"{"})
 
 
-@plant("p: executing -> ready is no edge")
+@plant("p: executing -> ready is no edge", "executing -> ready is no edge of start")
 def a_plan_that_goes_back(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
     story.commit("start", {PLAN: story.plan(status="ready")})
 
 
-@plant("attempt 0 -> 2")
+@plant("attempt 0 -> 2", "attempt 0 is followed by 2")
 def an_attempt_that_jumps(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a", attempt=2)
 
 
-@plant("has the claim token of p.a")
+@plant("has the claim token of p.a", "has a claim token of p.a")
 def a_token_that_was_used_before(story: Story) -> None:
     story.take_in(a_task("a", paths=("a/",)), a_task("b", paths=("b/",)))
     story.claim("a")
     story.claim("b", claim=story.task("a")["claim"])
 
 
-@plant("again")
+@plant("again", "has the op id of")
 def an_op_id_that_was_used_before(story: Story) -> None:
     story.commit("join", {f"agents/{OTHER}.json": agent_card(OTHER)}, op_id="f" * 32)
     left = {**agent_card(OTHER), "status": "left"}
     story.commit("leave", {f"agents/{OTHER}.json": left}, op_id="f" * 32)
 
 
-@plant("p.b: is claimed, p.a is submitted")
+@plant("p.b: is claimed, p.a is submitted", "is claimed, but p.a is not completed")
 def a_claim_before_its_dependency_is_completed(story: Story) -> None:
     story.take_in(a_task("a"), a_task("b", "a", status="submitted"))
     story.claim("b")
 
 
-@plant("not joined")
+@plant("not joined", "which has not joined")
 def a_claim_by_an_agent_that_is_not_there(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a", agent=OTHER)
 
 
-@plant("not joined")
+@plant("not joined", "which has not joined")
 def a_claim_by_an_agent_that_has_left(story: Story) -> None:
     story.take_in(a_task("a"))
     left = {**agent_card(AGENT), "status": "left"}
@@ -533,26 +545,26 @@ def a_claim_by_an_agent_that_has_left(story: Story) -> None:
     story.claim("a")
 
 
-@plant("p.b: its paths overlap with p.a")
+@plant("p.b: its paths overlap with p.a", "its paths overlap with those of p.a")
 def a_claim_of_paths_that_another_task_holds(story: Story) -> None:
     story.take_in(a_task("a", paths=("lib/a/*.py",)), a_task("b", paths=("lib/",)))
     story.claim("a")
     story.claim("b")
 
 
-@plant("its paths overlap with p.")
+@plant("its paths overlap with p.", "its paths overlap with those of p.b")
 def two_tasks_with_the_same_paths_in_one_claim(story: Story) -> None:
     story.take_in(a_task("a", paths=("lib/x.py",)), a_task("b", paths=("*.md",)))
     story.claim("a", "b")
 
 
-@plant("is claimed, its plan is ready or paused")
+@plant("is claimed, its plan is ready or paused", "is claimed, but plan p is paused")
 def a_claim_from_a_paused_plan(story: Story) -> None:
     story.take_in(a_task("a"), paused=why("paused_by_user"))
     story.claim("a")
 
 
-@plant("a task is claimed and the plan is ready")
+@plant("a task is claimed and the plan is ready", "is claimed and leaves plan p ready")
 def a_claim_that_leaves_the_plan_ready(story: Story) -> None:
     story.take_in(a_task("a"))
     task = story.task("a") | {"attempt": 1, "assigned_to": AGENT, "claim": "x"}
@@ -560,41 +572,41 @@ def a_claim_that_leaves_the_plan_ready(story: Story) -> None:
     story.commit("claim", dict(records), "p.a", agent=AGENT)
 
 
-@plant("lies in the wrong folder")
+@plant("lies in the wrong folder", "plans/p/tasks/00/b.json holds task p.b")
 def a_task_in_the_wrong_folder(story: Story) -> None:
     story.take_in(a_task("a"))
     wrong = a_task("b", type="fix")
     story.commit("take-in", {"plans/p/tasks/00/b.json": wrong})
 
 
-@plant("is not in canonical form")
+@plant("is not in canonical form", "is not in canonical form")
 def a_record_with_other_spaces(story: Story) -> None:
     left = {**agent_card(AGENT), "status": "left"}
     content = json.dumps(left, sort_keys=True, indent=2) + "\n"
     story.commit("leave", {f"agents/{AGENT}.json": content.encode()})
 
 
-@plant("is not in canonical form")
+@plant("is not in canonical form", "is not in canonical form")
 def a_record_with_escaped_letters(story: Story) -> None:
     content = json.dumps(agent_card(OTHER) | {"host": "Über"}, sort_keys=True, indent=1)
     story.commit("join", {f"agents/{OTHER}.json": f"{content}\n".encode()})
 
 
-@plant("is not in canonical form")
+@plant("is not in canonical form", "is not in canonical form")
 def a_key_that_is_there_twice(story: Story) -> None:
     card = json.dumps(agent_card(OTHER), sort_keys=True, indent=1)
     twice = card.replace(' "host":', ' "host": "other",\n "host":') + "\n"
     story.commit("join", {f"agents/{OTHER}.json": twice.encode()})
 
 
-@plant("agent.host is missing")
+@plant("agent.host is missing", "host: Field required")
 def a_key_that_is_not_there(story: Story) -> None:
     card = agent_card(OTHER)
     del card["host"]
     story.commit("join", {f"agents/{OTHER}.json": card})
 
 
-@plant("task.attempts.outcome is 'odd'")
+@plant("task.attempts.outcome is 'odd'", "attempts.0.outcome: Input should be")
 def a_value_that_the_format_does_not_know(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -603,25 +615,25 @@ def a_value_that_the_format_does_not_know(story: Story) -> None:
     story.release("a", attempts=wrong)
 
 
-@plant("has mode 100755")
+@plant("has mode 100755", "has mode 100755")
 def a_file_that_can_be_executed(story: Story) -> None:
     card = {f"agents/{OTHER}.json": agent_card(OTHER)}
     story.commit("join", dict(card), mode="100755")
 
 
-@plant("notes.txt: is no file of the format")
+@plant("notes.txt: is no file of the format", "notes.txt: is no file of the format")
 def a_file_that_does_not_belong(story: Story) -> None:
     card = {f"agents/{OTHER}.json": agent_card(OTHER)}
     story.commit("join", {**card, "notes.txt": b"hello\n"})
 
 
-@plant("the subject is 'fix: it'")
+@plant("the subject is 'fix: it'", "the subject is 'fix: it'")
 def a_subject_of_another_operation(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a", subject="fix: it")
 
 
-@plant("the result says otherwise")
+@plant("the result says otherwise", "but p.a was completed with")
 def a_result_branch_that_has_moved(story: Story) -> None:
     story.take_in(a_task("a"))
     story.do("a")
@@ -629,27 +641,30 @@ def a_result_branch_that_has_moved(story: Story) -> None:
     story.refs[branch] = story.code("more", story.refs[branch], {"more": b"x\n"})
 
 
-@plant("is no completed task's merge")
+@plant("is no completed task's merge", "which is no completed task's merge")
 def a_commit_on_the_integration_branch_that_is_no_result(story: Story) -> None:
     story.take_in(a_task("a"))
     story.do("a")
     story.refs[BRANCH] = story.code("more", story.refs[BRANCH], {"more": b"x\n"})
 
 
-@plant("is not on the integration branch")
+@plant("is not on the integration branch", "is not on percy/plan/p")
 def a_result_that_was_taken_back(story: Story) -> None:
     story.take_in(a_task("a"))
     story.do("a")
     story.refs[BRANCH] = story.base
 
 
-@plant("has no integration branch")
+@plant("has no integration branch", "refs/heads/percy/plan/p: is not on the remote")
 def an_integration_branch_that_is_gone(story: Story) -> None:
     story.take_in(a_task("a"))
     del story.refs[BRANCH]
 
 
-@plant("the rescue ref is refs/percy/rescue/p.a/7")
+@plant(
+    "the rescue ref is refs/percy/rescue/p.a/7",
+    "names the rescue ref refs/percy/rescue/p.a/7",
+)
 def a_rescue_ref_of_another_attempt(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -660,7 +675,10 @@ def a_rescue_ref_of_another_attempt(story: Story) -> None:
     story.release("a", code="conflict", attempts=entries)
 
 
-@plant("refs/percy/rescue/p.a/1: is at None")
+@plant(
+    "refs/percy/rescue/p.a/1: is at None",
+    "refs/percy/rescue/p.a/1: is not on the remote",
+)
 def a_rescue_ref_that_is_gone(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -669,7 +687,7 @@ def a_rescue_ref_that_is_gone(story: Story) -> None:
     del story.refs["refs/percy/rescue/p.a/1"]
 
 
-@plant("ends another claim than the parent's")
+@plant("ends another claim than the parent's", "ends attempt 1; another claim holds it")
 def a_completion_under_an_old_claim(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -678,14 +696,14 @@ def a_completion_under_an_old_claim(story: Story) -> None:
     story.release("a", attempts=[{**entries[0], "claim": "other"}])
 
 
-@plant("is worked on under another claim")
+@plant("is worked on under another claim", "work may not change claim")
 def work_under_another_claim(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
     story.work("a", claim="other")
 
 
-@plant("is submitted and claim is")
+@plant("is submitted and claim is", "is submitted and has an assigned_to or a claim")
 def a_claim_that_outlives_its_status(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -693,7 +711,7 @@ def a_claim_that_outlives_its_status(story: Story) -> None:
     story.release("a", claim="still")
 
 
-@plant("is queued again after 2 of 2")
+@plant("is queued again after 2 of 2", "goes back to the queue after 2 of 2 attempts")
 def an_attempt_too_many(story: Story) -> None:
     story.take_in(a_task("a"))
     for _ in range(2):
@@ -702,7 +720,7 @@ def an_attempt_too_many(story: Story) -> None:
         story.release("a")
 
 
-@plant("is out of attempts after 1 of 2")
+@plant("is out of attempts after 1 of 2", "is out of attempts after 1 of 2")
 def a_task_that_fails_too_early(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -710,7 +728,10 @@ def a_task_that_fails_too_early(story: Story) -> None:
     story.fail("a")
 
 
-@plant("the landing turn is held by no claim")
+@plant(
+    "the landing turn is held by no claim",
+    "p.a has the landing turn and does not hold that claim",
+)
 def a_landing_turn_that_outlives_its_claim(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -721,7 +742,7 @@ def a_landing_turn_that_outlives_its_claim(story: Story) -> None:
     story.complete("a")
 
 
-@plant("p.b: lands in the turn of p.a")
+@plant("p.b: lands in the turn of p.a", "lands in the turn of p.a")
 def a_landing_in_the_turn_of_another(story: Story) -> None:
     story.take_in(a_task("a"), a_task("b"))
     story.claim("a", "b")
@@ -733,30 +754,30 @@ def a_landing_in_the_turn_of_another(story: Story) -> None:
     story.complete("b")
 
 
-@plant("lands with verdict none")
+@plant("lands with verdict none", "lands with the verdict none, not passed")
 def a_landing_past_the_gate(story: Story) -> None:
     story.take_in(a_task("a", verify="make test"))
     story.do("a")
 
 
-@plant("p: has a cycle")
+@plant("p: has a cycle", "has a cycle: p.a -> p.b -> p.a")
 def a_cycle(story: Story) -> None:
     story.take_in(a_task("a", "b"), a_task("b", "a"))
 
 
-@plant("depends on p.c, which is not there")
+@plant("depends on p.c, which is not there", "depends on p.c, which is not in the plan")
 def a_dependency_on_nothing(story: Story) -> None:
     story.take_in(a_task("b", "c"))
 
 
-@plant("p: is done, open are ['p.b']")
+@plant("p: is done, open are ['p.b']", "is done with 1 open tasks")
 def a_plan_that_is_done_with_open_tasks(story: Story) -> None:
     story.take_in(a_task("a"), a_task("b"))
     story.do("a")
     story.close("done")
 
 
-@plant("p: is done, not completed are ['p.a']")
+@plant("p: is done, not completed are ['p.a']", "is done, but p.a is not completed")
 def a_plan_that_is_done_with_failed_tasks(story: Story) -> None:
     story.take_in(a_task("a", max_attempts=1))
     story.claim("a")
@@ -765,14 +786,20 @@ def a_plan_that_is_done_with_failed_tasks(story: Story) -> None:
     story.close("done")
 
 
-@plant("p: is failed, and every task is completed")
+@plant(
+    "p: is failed, and every task is completed",
+    "is failed, but every task is completed",
+)
 def a_plan_that_has_failed_for_nothing(story: Story) -> None:
     story.take_in(a_task("a"))
     story.do("a")
     story.close("failed", "cancelled")
 
 
-@plant("is held by an agent that is gone")
+@plant(
+    "is held by an agent that is gone",
+    "p.a is still held by laptop-3fa9c1, which is gone",
+)
 def an_agent_that_leaves_with_a_task(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -780,13 +807,13 @@ def an_agent_that_leaves_with_a_task(story: Story) -> None:
     story.commit("leave", {f"agents/{AGENT}.json": left}, agent=AGENT)
 
 
-@plant("p.a: changes title")
+@plant("p.a: changes title", "claim may not change title")
 def a_field_that_the_operation_may_not_change(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a", title="Other")
 
 
-@plant("p.a: attempts do not only grow")
+@plant("p.a: attempts do not only grow", "attempts does not only grow")
 def an_attempt_that_is_forgotten(story: Story) -> None:
     story.take_in(a_task("a"))
     story.claim("a")
@@ -795,24 +822,27 @@ def an_attempt_that_is_forgotten(story: Story) -> None:
     story.claim("a", attempts=[])
 
 
-@plant("p.b: is ready although a dependency is not completed")
+@plant(
+    "p.b: is ready although a dependency is not completed",
+    "is resolved, but p.a is submitted",
+)
 def a_task_that_is_released_too_early(story: Story) -> None:
     story.take_in(a_task("a"), a_task("b", "a"))
     story.change("resolve", "b", status="submitted")
 
 
-@plant("changes nothing")
+@plant("changes nothing", "changes nothing")
 def a_commit_that_changes_nothing(story: Story) -> None:
     story.commit("say", {})
 
 
-@plant("Percy-Task p.a does not change")
+@plant("Percy-Task p.a does not change", "names p.a, which does not change")
 def a_trailer_of_a_task_that_does_not_change(story: Story) -> None:
     story.take_in(a_task("a"))
     story.commit("join", {f"agents/{OTHER}.json": agent_card(OTHER)}, "p.a")
 
 
-@plant("differs from the records")
+@plant("differs from the records", "does not hold the plan and its tasks")
 def an_archive_that_forgets(story: Story) -> None:
     story.take_in(a_task("a"))
     story.do("a")
@@ -823,7 +853,7 @@ def an_archive_that_forgets(story: Story) -> None:
     story.commit("archive", gone)
 
 
-@plant("its base does not contain the work of p.a")
+@plant("its base does not contain the work of p.a", "does not have the work of p.a")
 def a_dependent_that_starts_without_its_dependency(story: Story) -> None:
     story.take_in(a_task("a"), a_task("b", "a"))
     story.do("a")
@@ -836,12 +866,15 @@ def a_dependent_that_starts_without_its_dependency(story: Story) -> None:
 @pytest.mark.spoiled
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_violation_is_found(story: Story, name: str) -> None:
-    words, tell = PLANTS[name]
+    checker, product, tell = PLANTS[name]
     tell(story)
 
     found = story.found()
+    report = verified(story.repo)
 
-    assert any(words in line for line in found), found
+    assert any(checker in line for line in found), found
+    assert report is not None
+    assert any(product in str(violation) for violation in report.violations), report
 
 
 def test_a_cascade_that_has_not_happened_is_found_when_all_is_settled(

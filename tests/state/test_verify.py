@@ -35,7 +35,7 @@ from percyd.work.worker import Everything
 from tests.support.checker import check
 from tests.support.gitrepo import git
 from tests.support.state import Bench, GitRemote, agent, fence, plan, task
-from tests.support.verified import assert_verified, verified
+from tests.support.verified import OwnRefs, assert_verified, verified
 
 Json = dict[str, Any]
 Changes = dict[str, Json | bytes | None]
@@ -409,11 +409,14 @@ def honest(spoiled: Spoiled) -> None:
 # Planted violations
 
 Plant = Callable[[Spoiled], str]
-PLANTS: dict[str, tuple[str, str, bool, Plant]] = {}
+PLANTS: dict[str, tuple[str, str, str, Plant]] = {}
 
 
-def plant(path: str, words: str, *, checker: bool = True) -> Callable[[Plant], Plant]:
-    """Register a violation; ``checker``: the independent checker looks for it too."""
+def plant(path: str, words: str, checker: str) -> Callable[[Plant], Plant]:
+    """Register a violation: where and in which words it is reported.
+
+    ``checker`` are the words of the independent checker, which finds it as well.
+    """
 
     def register(tell: Plant) -> Plant:
         PLANTS[tell.__name__] = (path, words, checker, tell)
@@ -426,7 +429,7 @@ def card(spoiled: Spoiled, **to: Any) -> Json:
     return {**spoiled.records[CARD], "id": "laptop-3fa9c1", **to}
 
 
-@plant("", "has 2 parents; any other commit has 1")
+@plant("", "has 2 parents; any other commit has 1", "has 2 parents")
 def a_merge(s: Spoiled) -> str:
     return s.plumbed(
         git(s.repo, "rev-parse", f"{STATE_REF}^{{tree}}"),
@@ -435,12 +438,16 @@ def a_merge(s: Spoiled) -> str:
     )
 
 
-@plant("", "init is the first operation and no other")
+@plant(
+    "",
+    "init is the first operation and no other",
+    "init is the first operation and no other",
+)
 def a_second_init(s: Spoiled) -> str:
     return s.commit("init", {"percy.json": {**s.records["percy.json"], "project": "x"}})
 
 
-@plant("", "author is Eve <eve@example.org>")
+@plant("", "author is Eve <eve@example.org>", "is by ['Eve <eve@example.org>'")
 def a_commit_by_somebody(s: Spoiled) -> str:
     s.commit("join", {OTHER: card(s)}, agent="laptop-3fa9c1")
     tree = git(s.repo, "rev-parse", f"{STATE_REF}^{{tree}}")
@@ -449,44 +456,48 @@ def a_commit_by_somebody(s: Spoiled) -> str:
     return s.plumbed(tree, s.first, message=words, who=who)
 
 
-@plant("", "Percy-Operation is dance")
+@plant("", "Percy-Operation is dance", "Percy-Operation is ['dance']")
 def an_unknown_operation(s: Spoiled) -> str:
     return s.commit("dance", {OTHER: card(s)})
 
 
-@plant("", "Percy-Operation is nothing")
+@plant("", "Percy-Operation is nothing", "Percy-Operation is []")
 def a_commit_by_hand(s: Spoiled) -> str:
     return s.commit("", {OTHER: card(s)}, message="oops\n")
 
 
-@plant("", "the subject is 'mend it'")
+@plant("", "the subject is 'mend it'", "the subject is 'mend it'")
 def another_subject(s: Spoiled) -> str:
     words = s.message("join", "Percy-Agent: laptop-3fa9c1")
     words = words.replace("join: something", "mend it")
     return s.commit("join", {OTHER: card(s)}, message=words)
 
 
-@plant("", "has the op id of")
+@plant("", "has the op id of", "op id of")
 def an_op_id_again(s: Spoiled) -> str:
     words = s.message("join", "Percy-Agent: laptop-3fa9c1", op_id=s.used_op_id())
     return s.commit("join", {OTHER: card(s)}, message=words)
 
 
-@plant("", "no pairs")
+@plant("", "no pairs", "Percy-Attempt []")
 def a_task_without_its_attempt(s: Spoiled) -> str:
     words = s.message("say", "Percy-Task: p.a")
     said = {"kind": "say", "text": "hi", "by": None, "attempt": None}
     return s.commit("say", {A: s.task("a", messages=[said])}, message=words)
 
 
-@plant("", "names attempt 7 of p.e")
+@plant("", "names attempt 7 of p.e", "Percy-Attempt of p.e is 7")
 def another_attempt_in_the_trailers(s: Spoiled) -> str:
     words = s.message("say", "Percy-Task: p.e", "Percy-Attempt: 7")
     said = {"kind": "say", "text": "hi", "by": None, "attempt": None}
     return s.commit("say", {E: s.task("e", messages=[said])}, message=words)
 
 
-@plant("", "Percy-Agent is laptop-3fa9c1; it is about box-000000")
+@plant(
+    "",
+    "Percy-Agent is laptop-3fa9c1; it is about box-000000",
+    "is claimed, Percy-Agent is ['laptop-3fa9c1']",
+)
 def a_claim_in_the_name_of_another(s: Spoiled) -> str:
     words = ("Percy-Task: p.e", "Percy-Attempt: 2", "Percy-Agent: laptop-3fa9c1")
     record = s.task("e", status="assigned", assigned_to=AGENT, claim="t" * 32)
@@ -494,46 +505,46 @@ def a_claim_in_the_name_of_another(s: Spoiled) -> str:
     return s.commit("claim", {E: record}, message=s.message("claim", *words))
 
 
-@plant("", "changes nothing")
+@plant("", "changes nothing", "changes nothing")
 def nothing(s: Spoiled) -> str:
     return s.commit("say", {})
 
 
-@plant("notes.txt", "is no file of the format")
+@plant("notes.txt", "is no file of the format", "notes.txt: is no file of the format")
 def a_stray_file(s: Spoiled) -> str:
     files: Changes = {OTHER: card(s), "notes.txt": b"hello\n"}
     return s.commit("join", files, agent="laptop-3fa9c1")
 
 
-@plant("plans/p/tasks/00/zz.json", "holds task p.zz")
+@plant("plans/p/tasks/00/zz.json", "holds task p.zz", "lies in the wrong folder")
 def a_task_in_the_wrong_folder(s: Spoiled) -> str:
     record = s.task("b", id="p.zz", depends_on=[])
     return s.commit("reconcile", {"plans/p/tasks/00/zz.json": record})
 
 
-@plant("archive/con.jsonl", "is no file of the format")
+@plant("archive/con.jsonl", "is no file of the format", "has a reserved word as an id")
 def a_reserved_word(s: Spoiled) -> str:
     return s.commit("archive", {"archive/con.jsonl": b"{}\n"})
 
 
-@plant(CARD, "JSON")
+@plant(CARD, "JSON", "is no JSON")
 def no_json(s: Spoiled) -> str:
     return s.commit("leave", {CARD: b"{"}, agent=AGENT)
 
 
-@plant(OTHER, "canonical")
+@plant(OTHER, "canonical", "is not in canonical form")
 def other_spaces(s: Spoiled) -> str:
     text = json.dumps(card(s), sort_keys=True, indent=2) + "\n"
     return s.commit("join", {OTHER: text.encode()}, agent="laptop-3fa9c1")
 
 
-@plant(OTHER, "canonical")
+@plant(OTHER, "canonical", "is not in canonical form")
 def a_key_twice(s: Spoiled) -> str:
     text = text_of(card(s)).replace(b' "host":', b' "host": "x",\n "host":')
     return s.commit("join", {OTHER: text}, agent="laptop-3fa9c1")
 
 
-@plant(E, "canonical")
+@plant(E, "canonical", "is not in canonical form")
 def keys_in_another_order(s: Spoiled) -> str:
     said = {"text": "hi", "kind": "say", "by": None, "attempt": None}
     record = s.task("e", messages=[said])
@@ -543,159 +554,189 @@ def keys_in_another_order(s: Spoiled) -> str:
     return s.commit("say", {E: text.encode()}, "p.e")
 
 
-@plant(E, "canonical")
+@plant(E, "canonical", "is not in canonical form")
 def no_newline_at_the_end(s: Spoiled) -> str:
     said = {"kind": "say", "text": "hi", "by": None, "attempt": None}
     text = text_of(s.task("e", messages=[said])).rstrip(b"\n")
     return s.commit("say", {E: text}, "p.e")
 
 
-@plant(OTHER, "lacks the keys slots")
+@plant(OTHER, "lacks the keys slots", "agent.slots is missing")
 def a_missing_key(s: Spoiled) -> str:
     record = card(s)
     del record["slots"]
     return s.commit("join", {OTHER: record}, agent="laptop-3fa9c1")
 
 
-@plant(OTHER, "started_at is '1 May'")
+@plant(OTHER, "started_at is '1 May'", "agent.started_at is '1 May'")
 def another_time(s: Spoiled) -> str:
     record = card(s, started_at="1 May")
     return s.commit("join", {OTHER: record}, agent="laptop-3fa9c1")
 
 
-@plant(E, "priority")
+@plant(E, "priority", "task.priority is 'high'")
 def a_value_out_of_bounds(s: Spoiled) -> str:
     return s.change("reconcile", "e", priority="high")
 
 
-@plant(OTHER, "holds agent box-000000")
+@plant(OTHER, "holds agent box-000000", "holds box-000000")
 def another_id_in_the_file(s: Spoiled) -> str:
     return s.commit("join", {OTHER: s.records[CARD]}, agent="laptop-3fa9c1")
 
 
-@plant(E, "submitted -> working is no edge of work")
+@plant(
+    E, "submitted -> working is no edge of work", "p.e: submitted -> working is no edge"
+)
 def a_skipped_claim(s: Spoiled) -> str:
     to = {"status": "working", "assigned_to": AGENT, "claim": "t" * 32}
     return s.change("work", "e", **to, base="b" * 40)
 
 
-@plant(E, "submitted -> assigned is no edge of release")
+@plant(
+    E,
+    "submitted -> assigned is no edge of release",
+    "p.e: submitted -> assigned is no edge",
+)
 def a_right_edge_by_the_wrong_operation(s: Spoiled) -> str:
     to = {"status": "assigned", "assigned_to": AGENT, "claim": "t" * 32}
     return s.change("release", "e", **to)
 
 
-@plant(A, "completed -> submitted is no edge of retry")
+@plant(
+    A,
+    "completed -> submitted is no edge of retry",
+    "p.a: completed -> submitted is no edge",
+)
 def a_completed_task_again(s: Spoiled) -> str:
     return s.change("retry", "a", status="submitted", result=None)
 
 
-@plant(PLAN, "executing -> ready is no edge of start")
+@plant(
+    PLAN, "executing -> ready is no edge of start", "p: executing -> ready is no edge"
+)
 def a_plan_that_goes_back(s: Spoiled) -> str:
     return s.commit("start", {PLAN: s.plan(status="ready")})
 
 
-@plant(OTHER, "absent -> left is no edge of join")
+@plant(OTHER, "absent -> left is no edge of join", "absent -> left is no edge")
 def an_agent_that_begins_at_the_end(s: Spoiled) -> str:
     record = card(s, status="left")
     return s.commit("join", {OTHER: record}, agent="laptop-3fa9c1")
 
 
-@plant(D, "its paths overlap with those of p.c")
+@plant(D, "its paths overlap with those of p.c", "p.d: its paths overlap with p.c")
 def overlapping_paths(s: Spoiled) -> str:
     return s.claim("d")
 
 
-@plant(B, "p.c is not completed")
+@plant(B, "p.c is not completed", "p.b: is claimed, p.c is working")
 def a_claim_before_its_dependency(s: Spoiled) -> str:
     return s.claim("b")
 
 
-@plant(E, "which has not joined")
+@plant(E, "which has not joined", "is claimed by laptop-3fa9c1, not joined")
 def a_claim_by_nobody(s: Spoiled) -> str:
     return s.claim("e", by="laptop-3fa9c1")
 
 
-@plant(E, "is followed by 9")
+@plant(E, "is followed by 9", "p.e: attempt 1 -> 9")
 def an_attempt_that_jumps(s: Spoiled) -> str:
     return s.claim("e", attempt=9)
 
 
-@plant(E, "has a claim token of p.c")
+@plant(E, "has a claim token of p.c", "p.e: has the claim token of p.c")
 def a_token_again(s: Spoiled) -> str:
     return s.claim("e", claim=s.task("c")["claim"])
 
 
-@plant(E, "has a claim token of p.a")
+@plant(E, "has a claim token of p.a", "p.e: has the claim token of p.a")
 def a_token_of_an_ended_claim(s: Spoiled) -> str:
     return s.claim("e", claim=s.task("a")["attempts"][0]["claim"])
 
 
-@plant(E, "claim may not change title")
+@plant(E, "claim may not change title", "p.e: changes title")
 def a_claim_that_changes_the_title(s: Spoiled) -> str:
     return s.claim("e", title="Other")
 
 
-@plant(E, "plan p is paused")
+@plant(E, "plan p is paused", "is claimed, its plan is executing or paused")
 def a_claim_in_a_paused_plan(s: Spoiled) -> str:
     why = {"code": "paused_by_user", "message": ""}
     s.commit("pause", {PLAN: s.plan(paused=why)})
     return s.claim("e")
 
 
-@plant(C, "work may not change claim")
+@plant(C, "work may not change claim", "is worked on under another claim")
 def work_under_another_claim(s: Spoiled) -> str:
     s.claim("e")
     record = s.task("c", claim="t" * 32)
     return s.commit("work", {C: record}, "p.c")
 
 
-@plant(C, "ends attempt 1; another claim holds it")
+@plant(
+    C, "ends attempt 1; another claim holds it", "ends another claim than the parent's"
+)
 def an_end_under_another_claim(s: Spoiled) -> str:
     record = s.ended("c", "released", "released", status="submitted")
     record["attempts"][-1]["claim"] = "t" * 32
     return s.commit("release", {C: record}, "p.c")
 
 
-@plant(C, "is submitted and has an assigned_to or a claim")
+@plant(
+    C,
+    "is submitted and has an assigned_to or a claim",
+    "p.c: is submitted and claim is",
+)
 def a_claim_that_outlives_its_status(s: Spoiled) -> str:
     to = {"status": "submitted", "claim": s.task("c")["claim"]}
     return s.end("release", "c", "released", "released", **to)
 
 
-@plant(C, "goes back to the queue after 1 of 1 attempts")
+@plant(
+    C,
+    "goes back to the queue after 1 of 1 attempts",
+    "p.c: is queued again after 1 of 1",
+)
 def an_attempt_too_many(s: Spoiled) -> str:
     return s.end("release", "c", "failed", "conflict", status="submitted")
 
 
-@plant(C, "has 0 retries after failed, not 1")
+@plant(C, "has 0 retries after failed, not 1", "p.c: retries are 0, not 1")
 def a_failure_that_is_not_counted(s: Spoiled) -> str:
     to = {"status": "submitted", "retries": 0}
     return s.end("release", "c", "failed", "conflict", **to)
 
 
-@plant(C, "attempts does not only grow")
+@plant(C, "attempts does not only grow", "p.c: attempts do not only grow")
 def a_forgotten_attempt(s: Spoiled) -> str:
     s.end("release", "c", "released", "released", status="submitted")
     return s.claim("c", attempts=[])
 
 
-@plant(C, "is completed without a result")
+@plant(C, "is completed without a result", "the result names [None, None, None]")
 def a_completion_without_a_result(s: Spoiled) -> str:
     return s.end("complete", "c", "completed", None, status="completed")
 
 
-@plant(C, "fails for good with reason conflict")
+@plant(C, "fails for good with reason conflict", "p.c: fails for good for conflict")
 def a_failure_that_is_not_final(s: Spoiled) -> str:
     return s.end("fail", "c", "failed", "conflict", status="failed")
 
 
-@plant(B, "is resolved, but p.c is working")
+@plant(
+    B,
+    "is resolved, but p.c is working",
+    "p.b: is ready although a dependency is not completed",
+)
 def a_task_released_too_early(s: Spoiled) -> str:
     return s.change("resolve", "b", status="submitted")
 
 
-@plant(PLAN, "the landing turn is taken from p.c")
+@plant(
+    PLAN,
+    "the landing turn is taken from p.c",
+    "the landing turn is taken from another claim",
+)
 def a_stolen_turn(s: Spoiled) -> str:
     record = s.task("c")
     turn = {"task": "p.c", "attempt": record["attempt"], "claim": record["claim"]}
@@ -708,7 +749,11 @@ def a_stolen_turn(s: Spoiled) -> str:
     return s.commit("turn", {PLAN: s.plan(landing=taken)}, message=words)
 
 
-@plant(PLAN, "p.c has the landing turn and does not hold that claim")
+@plant(
+    PLAN,
+    "p.c has the landing turn and does not hold that claim",
+    "the landing turn is held by no claim",
+)
 def a_turn_that_outlives_its_claim(s: Spoiled) -> str:
     record = s.task("c")
     turn = {"task": "p.c", "attempt": record["attempt"], "claim": record["claim"]}
@@ -717,19 +762,23 @@ def a_turn_that_outlives_its_claim(s: Spoiled) -> str:
     return s.end("release", "c", "released", "released", status="submitted")
 
 
-@plant(PLAN, "is done with 5 open tasks")
+@plant(PLAN, "is done with 5 open tasks", "p: is done, open are")
 def a_plan_done_too_early(s: Spoiled) -> str:
     result = {"commit": None, "landed_commit": None, "landed_into": None}
     return s.commit("close", {PLAN: s.plan(status="done", result=result)})
 
 
-@plant("", "p.c is still held by box-000000, which is gone")
+@plant(
+    "",
+    "p.c is still held by box-000000, which is gone",
+    "p.c: is held by an agent that is gone",
+)
 def an_agent_that_leaves_its_task_behind(s: Spoiled) -> str:
     record = {**s.records[CARD], "status": "left"}
     return s.commit("leave", {CARD: record}, agent=AGENT)
 
 
-@plant(PLAN, "has a cycle: p.d -> p.e -> p.d")
+@plant(PLAN, "has a cycle: p.d -> p.e -> p.d", "p: has a cycle")
 def a_cycle(s: Spoiled) -> str:
     return s.commit(
         "reconcile",
@@ -740,36 +789,52 @@ def a_cycle(s: Spoiled) -> str:
     )
 
 
-@plant(E, "depends on p.zz, which is not in the plan")
+@plant(
+    E,
+    "depends on p.zz, which is not in the plan",
+    "p.e: depends on p.zz, which is not there",
+)
 def a_dependency_on_nothing(s: Spoiled) -> str:
     return s.change("reconcile", "e", depends_on=["p.zz"], status="blocked")
 
 
-@plant(path_of("p.g"), "is taken in, but plan p was there before")
+@plant(
+    path_of("p.g"),
+    "is taken in, but plan p was there before",
+    "p.g: is taken in, its plan was there before",
+)
 def a_task_smuggled_in(s: Spoiled) -> str:
     fresh = {"attempt": 0, "attempts": [], "reason": None}
     record = s.task("e", id="p.g", **fresh)
     return s.commit("take-in", {path_of("p.g"): record, PLAN: s.plan(title="P2")})
 
 
-@plant(E, "submitted -> absent is no edge of reconcile")
+@plant(
+    E,
+    "submitted -> absent is no edge of reconcile",
+    "p.e: submitted -> absent is no edge",
+)
 def a_removed_task(s: Spoiled) -> str:
     return s.commit("reconcile", {E: None})
 
 
-@plant("percy.json", "is removed by say")
+@plant("percy.json", "is removed by say", "percy.json: is removed")
 def a_removed_marker(s: Spoiled) -> str:
     return s.commit("say", {"percy.json": None})
 
 
-@plant("archive/p.jsonl", "does not hold the plan and its tasks")
+@plant(
+    "archive/p.jsonl",
+    "does not hold the plan and its tasks",
+    "archive of p: differs from the records",
+)
 def a_forgetful_archive(s: Spoiled) -> str:
     gone: Changes = {path: None for path in s.records if path.startswith("plans/p/")}
     line = json.dumps(s.plan()) + "\n"
     return s.commit("archive", gone | {"archive/p.jsonl": line.encode()})
 
 
-@plant(A, "does not preserve the keys later", checker=False)
+@plant(A, "does not preserve the keys later", "p.a: changes later")
 def a_lost_key_of_a_later_version(s: Spoiled) -> str:
     s.commit("repair", {A: s.task("a", later=1)}, "p.a")
     record = s.task("a")
@@ -777,29 +842,238 @@ def a_lost_key_of_a_later_version(s: Spoiled) -> str:
     return s.commit("say", {A: record}, "p.a")
 
 
-@plant("refs/heads/agent/box-000000/p.a", "is at")
+@plant("refs/heads/agent/box-000000/p.a", "is at", "the result says otherwise")
 def a_moved_result(s: Spoiled) -> str:
     s.git.run("update-ref", "refs/heads/agent/box-000000/p.a", s.tip)
     return completion(s)
 
 
-@plant(A, "is not on percy/plan/p")
+@plant(A, "is not on percy/plan/p", "is not on the integration branch")
 def a_result_that_was_taken_back(s: Spoiled) -> str:
     base = s.plan()["base_commit"]
     s.git.run("update-ref", "refs/heads/percy/plan/p", base)
     return completion(s)
 
 
-@plant("refs/heads/percy/plan/q", "is not on the remote")
+@plant(
+    "refs/heads/percy/plan/q", "is not on the remote", "q: has no integration branch"
+)
 def an_integration_branch_that_is_gone(s: Spoiled) -> str:
     s.git.run("update-ref", "-d", "refs/heads/percy/plan/q")
     return s.tip
 
 
-@plant("refs/heads/percy/plan/p", "does not start at base_commit")
+@plant(
+    "refs/heads/percy/plan/p",
+    "does not start at base_commit",
+    "does not start at base_commit",
+)
 def another_history_of_the_plan(s: Spoiled) -> str:
     s.git.run("update-ref", "refs/heads/percy/plan/p", s.tip)
     return s.tip
+
+
+@plant(
+    "refs/heads/percy/plan/p",
+    "which is no completed task's merge",
+    "is no completed task's merge",
+)
+def a_commit_by_hand_on_the_integration_branch(s: Spoiled) -> str:
+    by_hand(s, "refs/heads/percy/plan/p")
+    return s.tip
+
+
+@plant(A, "its merge", "is no completed task's merge")
+def a_result_that_was_replaced_by_hand(s: Spoiled) -> str:
+    ref = "refs/heads/percy/plan/p"
+    s.git.run("update-ref", ref, s.plan()["base_commit"])
+    by_hand(s, ref)
+    return completion(s)
+
+
+@plant(A, "and only that", "its merge does not merge the result")
+def a_merge_that_brings_more_than_the_result(s: Spoiled) -> str:
+    result = s.task("a")["result"]
+    base = s.plan()["base_commit"]
+    ref = "refs/heads/percy/plan/p"
+    s.git.run("update-ref", ref, base)
+    merge = by_hand(s, ref, result["commit"], s.first, who=WHO, message=MERGED)
+    s.git.run("update-ref", ref, merge)
+    changed = s.task("a", result={**result, "integration_commit": merge})
+    s.commit("repair", {A: changed}, "p.a")
+    return completion(s)
+
+
+@plant(A, "is by Eve", "its merge is by")
+def a_merge_by_somebody(s: Spoiled) -> str:
+    return merged_otherwise(s, "Eve <eve@example.org> 1767225600 +0000", MERGED)
+
+
+@plant(A, "names no task", "its merge names []")
+def a_merge_that_names_no_task(s: Spoiled) -> str:
+    return merged_otherwise(s, WHO, "Merge it\n")
+
+
+@plant(A, "of its verdict", "is not the tree of the verdict")
+def a_merge_of_something_else(s: Spoiled) -> str:
+    tree = git(s.repo, "rev-parse", f"{s.plan()['base_commit']}^{{tree}}")
+    return merged_otherwise(s, WHO, MERGED, tree)
+
+
+@plant("refs/percy/rescue/p.c/1", "is not on the remote", "p.c/1: is at None")
+def rescued_work_that_is_gone(s: Spoiled) -> str:
+    return rescued(s, s.plan()["base_commit"])
+
+
+@plant("refs/percy/rescue/p.c/1", "is at", "refs/percy/rescue/p.c/1: is at")
+def rescued_work_that_was_replaced(s: Spoiled) -> str:
+    s.git.run("update-ref", "refs/percy/rescue/p.c/1", s.tip)
+    return rescued(s, s.plan()["base_commit"])
+
+
+@plant(B, "does not have the work of p.c", "does not contain the work of p.c")
+def work_without_what_it_depends_on(s: Spoiled) -> str:
+    complete(s, "c")
+    s.change("resolve", "b", status="submitted")
+    s.claim("b")
+    base = s.plan()["base_commit"]
+    begun = s.change("work", "b", status="working", base=base)
+    complete(s, "b")
+    return begun
+
+
+@plant(B, "is not on percy/plan/p", "is not on the integration branch")
+def work_from_somewhere_else(s: Spoiled) -> str:
+    complete(s, "c")
+    s.change("resolve", "b", status="submitted")
+    s.claim("b")
+    begun = s.change("work", "b", status="working", base=s.first)
+    complete(s, "b")
+    return begun
+
+
+@plant("refs/heads/percy/plan/p", "has p.f before p.e", "landed in the order")
+def results_that_landed_in_another_order(s: Spoiled) -> str:
+    for short in "ef":
+        s.claim(short)
+        tip = git(s.repo, "rev-parse", "refs/heads/percy/plan/p")
+        s.change("work", short, status="working", base=tip)
+    commits = [landed(s, short) for short in "fe"]
+    changes = [completed(s, short, *commits["fe".index(short)]) for short in "ef"]
+    for short, record in zip("ef", changes, strict=True):
+        last = s.commit("complete", {path_of(f"p.{short}"): record}, f"p.{short}")
+    return last
+
+
+@plant("refs/heads/percy/plan/q", "does not end with", "q: result.commit is")
+def a_plan_that_ends_elsewhere(s: Spoiled) -> str:
+    started = {**s.records["plans/q/plan.json"], "status": "ready"}
+    s.commit("start", {"plans/q/plan.json": started})
+    gone = {
+        **s.records[path_of("q.a")],
+        "status": "cancelled",
+        "reason": why("removed"),
+    }
+    s.commit("reconcile", {path_of("q.a"): gone})
+    result = {"commit": s.first, "landed_commit": None, "landed_into": None}
+    closed = {**started, "status": "done", "result": result}
+    return s.commit("close", {"plans/q/plan.json": closed})
+
+
+@plant("refs/heads/percy/plan/none", "belongs to no plan", "belongs to no plan")
+def an_integration_branch_of_nothing(s: Spoiled) -> str:
+    s.git.run("update-ref", "refs/heads/percy/plan/none", s.plan()["base_commit"])
+    return s.tip
+
+
+@plant(f"refs/heads/agent/{AGENT}/p.e", "is no result of p.e", "says otherwise")
+def a_result_that_nobody_recorded(s: Spoiled) -> str:
+    base = s.plan()["base_commit"]
+    s.git.run("update-ref", f"refs/heads/agent/{AGENT}/p.e", base)
+    return s.tip
+
+
+#: What else is rightly found where one thing is wrong.
+CONSEQUENCES = {
+    "a_result_that_was_taken_back": ("its base",),
+    "a_result_that_was_replaced_by_hand": ("its base", "no completed task's merge"),
+    "a_merge_that_brings_more_than_the_result": ("its base",),
+    "a_merge_by_somebody": ("its base",),
+    "a_merge_that_names_no_task": ("its base",),
+    "a_merge_of_something_else": ("its base",),
+}
+MERGED = "Merge p.a: A\n\nPercy-Task: p.a\nPercy-Attempt: 1\n"
+
+
+def by_hand(
+    s: Spoiled,
+    ref: str,
+    *more: str,
+    who: str = "Eve <eve@example.org> 1767225600 +0000",
+    message: str = "by hand\n",
+    tree: str | None = None,
+) -> str:
+    """One more commit on a branch."""
+    tip = git(s.repo, "rev-parse", ref)
+    tree = tree or git(s.repo, "rev-parse", f"{tip}^{{tree}}")
+    lines = [f"tree {tree}", *(f"parent {parent}" for parent in (tip, *more))]
+    text = "\n".join([*lines, f"author {who}", f"committer {who}", "", message])
+    oid = git(s.repo, "hash-object", "-t", "commit", "-w", "--stdin", stdin=text)
+    s.git.run("update-ref", ref, oid)
+    return oid
+
+
+def merged_otherwise(
+    s: Spoiled, who: str, message: str, tree: str | None = None
+) -> str:
+    """The result of p.a merged anew, and the record bent to it."""
+    result = s.task("a")["result"]
+    tree = tree or git(s.repo, "rev-parse", f"{result['integration_commit']}^{{tree}}")
+    ref = "refs/heads/percy/plan/p"
+    s.git.run("update-ref", ref, s.plan()["base_commit"])
+    merge = by_hand(s, ref, result["commit"], who=who, message=message, tree=tree)
+    changed = s.task("a", result={**result, "integration_commit": merge})
+    s.commit("repair", {A: changed}, "p.a")
+    return completion(s)
+
+
+def rescued(s: Spoiled, commit: str) -> str:
+    """p.c goes back to the queue and names what it left."""
+    record = s.ended("c", "released", "released", status="submitted")
+    record["attempts"][-1] |= {"rescue": "refs/percy/rescue/p.c/1", "commit": commit}
+    return s.commit("release", {C: record}, "p.c")
+
+
+def landed(s: Spoiled, short: str) -> tuple[str, str]:
+    """A result and its merge."""
+    ref = "refs/heads/percy/plan/p"
+    branch = f"refs/heads/agent/{AGENT}/p.{short}"
+    s.git.run("update-ref", branch, git(s.repo, "rev-parse", ref))
+    result = by_hand(s, branch, who=WHO, message=f"{short}\n")
+    words = f"Merge p.{short}\n\nPercy-Task: p.{short}\nPercy-Attempt: 1\n"
+    return result, by_hand(s, ref, result, who=WHO, message=words)
+
+
+def completed(s: Spoiled, short: str, result: str, merge: str) -> Json:
+    """A task's record once it is completed with this result."""
+    record = s.ended(short, "completed", None, status="completed")
+    branch = f"agent/{AGENT}/p.{short}"
+    record["attempts"][-1] |= {"branch": branch, "commit": result}
+    verdict = dict.fromkeys(("command", "exit_code", "tree", "duration_s"))
+    record["result"] = {
+        "branch": branch,
+        "commit": result,
+        "integration_commit": merge,
+        **dict.fromkeys(("summary", "usage", "session")),
+        "verdict": {**verdict, "status": "none"},
+    }
+    return record
+
+
+def complete(s: Spoiled, short: str) -> str:
+    """A task's work lands and is recorded."""
+    record = completed(s, short, *landed(s, short))
+    return s.commit("complete", {path_of(f"p.{short}"): record}, f"p.{short}")
 
 
 def completion(s: Spoiled) -> str:
@@ -818,9 +1092,15 @@ def test_a_planted_violation_is_found(spoiled: Spoiled, name: str) -> None:
     assert [
         v for v in found if (v.commit, v.path) == (commit, path) and words in v.what
     ], "\n".join(map(str, found))
-    assert {v.commit for v in found} == {commit}, "\n".join(map(str, found))
-    if checker:
-        assert check(spoiled.repo, settled=False) != []
+    follows = CONSEQUENCES.get(name, ())
+    others = [
+        v
+        for v in found
+        if v.commit != commit and not any(words in v.what for words in follows)
+    ]
+    assert not others, "\n".join(map(str, others))
+    independent = check(spoiled.repo, settled=False)
+    assert any(checker in line for line in independent), independent
 
 
 # Hostile trees
@@ -1002,10 +1282,32 @@ def test_bytes_are_judged_alike_with_and_without_an_earlier_version(
 # Repairs, and parts of a history
 
 
+def test_what_lands_while_the_refs_are_looked_at_is_no_violation(
+    spoiled: Spoiled,
+) -> None:
+    repo = Git(spoiled.repo)
+    with ObjectReader(repo) as reader:
+        older = git(spoiled.repo, "rev-parse", f"{completion(spoiled)}^")
+        report = verify(repo, reader, older, refs=OwnRefs(repo))
+    assert report.violations == ()
+
+
+def test_work_that_lands_and_rescued_work_are_clean(spoiled: Spoiled) -> None:
+    base = spoiled.plan()["base_commit"]
+    spoiled.git.run("update-ref", "refs/percy/rescue/p.c/1", base)
+    rescued(spoiled, base)
+    spoiled.claim("e")
+    tip = git(spoiled.repo, "rev-parse", "refs/heads/percy/plan/p")
+    spoiled.change("work", "e", status="working", base=tip)
+    complete(spoiled, "e")
+    honest(spoiled)
+
+
 @pytest.mark.spoiled
 def test_a_repair_is_judged_by_its_format_alone(spoiled: Spoiled) -> None:
+    good = spoiled.task("a")
     wrong = spoiled.change("retry", "a", status="submitted", result=None)
-    mended = spoiled.commit("repair", {A: spoiled.task("a", status="completed")}, "p.a")
+    mended = spoiled.commit("repair", {A: good}, "p.a")
     assert {v.commit for v in spoiled.found()} == {wrong}
     bad = spoiled.commit("repair", {A: b"{}"}, "p.a")
     assert {v.commit for v in spoiled.found()} == {wrong, bad}

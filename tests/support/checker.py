@@ -861,6 +861,8 @@ class History:
                 self._say(change.id, "is added by the completion of no review")
         if str(new.get("plan")) in self.tree.archived:
             self._say(change.id, "belongs to an archived plan")
+        if self._op == "take-in" and str(new.get("plan")) in self._before.plans:
+            self._say(change.id, "is taken in, its plan was there before")
 
     # The tree after the commit
 

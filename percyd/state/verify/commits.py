@@ -18,8 +18,12 @@ from percyd.errors import GitError
 from percyd.repo import objects
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git
+from percyd.repo.values import PERCYD
 
 T = TypeVar("T")
+
+#: Author and committer of every commit that percyd makes for itself.
+WHO = f"{PERCYD.name} <{PERCYD.email}>"
 
 _WINDOW = 2000
 _DEADLINE_S = 600

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from percyd.core.edges import Op
-from percyd.repo.values import PERCYD
-from percyd.state.verify.commits import StateCommit
+from percyd.state.verify.commits import WHO, StateCommit
 from percyd.state.verify.report import Finding
 from percyd.state.verify.step import Step, name_of
 
 _OPERATIONS = frozenset(Op)
-_WHO = f"{PERCYD.name} <{PERCYD.email}>"
 #: 128 bits in base64, the shortest usual way to write them.
 _OP_ID_LENGTH = 22
 #: Operations that follow a plan or many tasks at once and need not name each.
@@ -33,8 +31,8 @@ def judge_form(commit: StateCommit, trailers: Trailers, first: bool) -> Iterator
         kind = "a root" if first else "any other commit"
         yield f"has {parents} parents; {kind} has {0 if first else 1}"
     for role, who in (("author", commit.author), ("committer", commit.committer)):
-        if who != _WHO:
-            yield f"{role} is {who}, not {_WHO}"
+        if who != WHO:
+            yield f"{role} is {who}, not {WHO}"
     operations = trailers.get("Percy-Operation", ())
     op = operations[0] if operations else ""
     if len(operations) != 1 or op not in _OPERATIONS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from percyd.core.edges import Op, TaskStatus
+from percyd.core.edges import Op
 from percyd.core.records import Task
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
@@ -20,7 +20,7 @@ from percyd.state.verify.form import judge_form, judge_trailers
 from percyd.state.verify.others import judge_agents, judge_files
 from percyd.state.verify.plans import judge_plans
 from percyd.state.verify.report import RemoteRefs, Verified, Violation
-from percyd.state.verify.results import judge_results
+from percyd.state.verify.results import NewestState, judge_results
 from percyd.state.verify.step import Step
 from percyd.state.verify.tasks import judge_tasks
 
@@ -64,10 +64,10 @@ def verify(
         walk.start_after(links[:earlier])
     walk.run(links[earlier:], from_root=lost is None and not earlier)
     if refs is not None:
-        whole = after is None
-        walk.found += judge_results(
-            git, refs, walk.snapshot, tip, walk.completed, whole=whole
+        newest = NewestState(
+            tip, walk.snapshot, walk.begins, walk.ends, after is None, walk.records_at
         )
+        walk.found += judge_results(reader, refs, newest)
     return Verified(len(links) - earlier, tuple(walk.found))
 
 
@@ -90,7 +90,8 @@ class _Walk:
         self._base: Oid | None = None
         self._gap = False
         self.found: list[Violation] = []
-        self.completed: dict[str, Oid] = {}
+        self.begins: dict[tuple[str, int], Oid] = {}
+        self.ends: dict[tuple[str, int], Oid] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -164,8 +165,19 @@ class _Walk:
                 self.say(step.oid, diff.path, f"has a claim token of {other}")
             elif step.op == Op.CLAIM and new.claim is not None:
                 self._tokens[new.claim] = new.id
-            if new.status is TaskStatus.COMPLETED and step.op == Op.COMPLETE:
-                self.completed[new.id] = step.oid
+            if step.op == Op.WORK:
+                self.begins.setdefault((new.id, new.attempt), step.oid)
+            for entry in new.attempts[len(diff.old.attempts) if diff.old else 0 :]:
+                self.ends.setdefault((new.id, entry.number), step.oid)
+
+    def records_at(self, oid: Oid) -> Snapshot | None:
+        """The records at any commit, unjudged; None if its tree cannot be read."""
+        tree = commits.tree(self._git, oid)
+        if tree is None:
+            return None
+        decoder = Decoder()
+        decoder.load(tree, files.contents(self._reader, decoding.oids(tree)))
+        return decoder.records.snapshot
 
     def _note_tokens(self, task: Task) -> None:
         claims = [entry.claim for entry in task.attempts]
