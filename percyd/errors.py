@@ -172,3 +172,14 @@ class StateRefused(PercydError):
 
     code = "state_refused"
     exit_code = 4
+
+
+class StateUnreadable(StateRefused):
+    """The remote names a state branch, and cannot give it.
+
+    ``tip`` is what the branch names: "" if its own file is damaged and names nothing.
+    """
+
+    def __init__(self, message: str, tip: str) -> None:
+        self.tip = tip
+        super().__init__(message, hint="nothing was changed; run 'percyd doctor'")

@@ -13,7 +13,7 @@ from percyd.clock import Clock, Randomness, SystemClock, SystemRandomness
 from percyd.config import COMMITTED, LOCAL, Effective, load
 from percyd.core.ids import short_ref
 from percyd.core.operations.agents import Init
-from percyd.errors import PercydError, UsageError
+from percyd.errors import NotInitialised, PercydError, UsageError
 from percyd.home import Home, state_root, workspace_of
 from percyd.intake.base import base_branch
 from percyd.intake.scan import Intake
@@ -111,6 +111,8 @@ class Percyd:
             raise UsageError(
                 "the repository has no commit yet", hint="make a first commit"
             )
+        with suppress(NotInitialised):
+            self.store.refresh()  # a branch that is refused is not begun anew
         branches = self.hub.remote_branches()
         for ref in BLOCKING:
             if ref in branches:

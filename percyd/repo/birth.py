@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from percyd.errors import GitError
+from percyd.repo.remotes import folder_of
 from percyd.repo.runner import Git
 from percyd.repo.values import Remote
 
@@ -62,9 +63,8 @@ def init_bare(
 
 def _object_format(remote: Remote, environ: Mapping[str, str] | None) -> str:
     """The hash of the remote's repository; SHA-1 if it cannot be told yet."""
-    local = Path(remote.url.removeprefix("file://"))
-    if local.is_dir():
-        git_dir = local / ".git" if (local / ".git").exists() else local
+    git_dir = folder_of(remote)
+    if git_dir is not None:
         found = Git(git_dir, environ=environ).run(
             "rev-parse", "--show-object-format", check=False
         )

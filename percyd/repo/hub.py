@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,7 @@ from percyd.errors import GitError
 from percyd.repo import birth, merging, snapshots
 from percyd.repo.facts import TreeFacts, TreeScanner
 from percyd.repo.values import Identity, Remote
-from percyd.repo.wire import FETCH, Wire
+from percyd.repo.wire import FETCH, SEEN_STATE, Wire
 from percyd.repo.wire import seen_ref as seen_ref
 
 ADOPTED_REF = "refs/percyd/adopted"
@@ -27,6 +28,8 @@ INGESTED = "refs/percyd/ingest/"
 
 #: How many ingested tips one process keeps; older ones are published or pinned by then.
 _INGEST_RING = 256
+#: So many objects are read at a time when the hub is searched for damage.
+_CHUNK = 500
 #: Objects from a workspace are checked, for names such as ``.GIT`` in a tree; harmless
 #: flaws that old histories are full of are let through.
 _SANE_OBJECTS = (
@@ -77,6 +80,40 @@ class Hub(Wire):
     def adopt(self, tip: Oid) -> None:
         """Remember a good tip of the state."""
         self.git.run("update-ref", ADOPTED_REF, tip)
+
+    def damage(self) -> str | None:
+        """What git cannot read of the state's newest tips here; None if all is well.
+
+        It reads every byte of them: for a fault that has shown itself already.
+        """
+        for tip in filter(None, (self.adopted(), self.git.ref(SEEN_STATE))):
+            kind = self.git.run("cat-file", "-t", tip, check=False)
+            if kind.ok and kind.text != "commit":
+                continue  # it is the remote's branch that names something else
+            listing = self.git.run("ls-tree", "-r", "-t", "-z", tip, check=False)
+            history = self.git.run("rev-list", "--quiet", tip, "--", check=False)
+            for result in (listing, history):
+                if not result.ok:
+                    return result.problem
+            rows = listing.text.split("\0")
+            oids = [row.split()[2] for row in rows if row.split()[1:2] == ["blob"]]
+            problem = self._unreadable(oids)
+            if problem is not None:
+                return problem
+        return None
+
+    def _unreadable(self, oids: Sequence[Oid]) -> str | None:
+        for start in range(0, len(oids), _CHUNK):
+            names = "".join(f"{oid}\n" for oid in oids[start : start + _CHUNK])
+            read = self.git.run(
+                "cat-file", "--batch", stdin=names.encode(), check=False
+            )
+            if not read.ok:
+                return read.problem
+            missing = re.search(rb"^([0-9a-f]{40,64}) missing$", read.stdout, re.M)
+            if missing:
+                return f"object {missing[1].decode()} is missing"
+        return None
 
     def pin(self, name: str, oid: Oid) -> str:
         """Keep ``oid`` reachable under ``name``; returns the ref that does it."""

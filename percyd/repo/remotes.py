@@ -48,6 +48,15 @@ def resolve_remote(clone: Clone, configured: str | None) -> Remote:
     return Remote(url, config=tuple(_transport(settings, name)))
 
 
+def folder_of(remote: Remote) -> Path | None:
+    """The git directory of a remote that is a folder of this machine."""
+    folder = Path(remote.url.removeprefix("file://"))
+    for git_dir in (folder / ".git", folder):
+        if (git_dir / "HEAD").is_file():
+            return git_dir
+    return None
+
+
 def _usable(git: Git, clone: Clone, url: str) -> str:
     """The URL, with a relative path made absolute; `UsageError` if it is not allowed."""
     if not url or url.startswith("-") or _CONTROL.search(url):

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from percyd.core.ids import STATE_REF
 from percyd.core.refs import Oid, RefMove
-from percyd.errors import GitError, RemoteUnreachable, StateRefused
+from percyd.errors import (
+    GitError,
+    RemoteUnreachable,
+    StateRefused,
+    StateUnreadable,
+)
 from percyd.repo import outcomes
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git, GitResult, mask
@@ -19,8 +24,8 @@ from percyd.repo.values import PushReport, Remote
 SEEN = "refs/percyd/seen/"
 
 #: The star makes an absent branch a pruned one instead of an error to be understood.
-_SEEN_STATE = f"{SEEN}state"
-_STATE_SPEC = f"+{STATE_REF}*:{_SEEN_STATE}*"
+SEEN_STATE = f"{SEEN}state"
+_STATE_SPEC = f"+{STATE_REF}*:{SEEN_STATE}*"
 #: What a fetch may take: of everything there is, and of what is new.
 _WHOLE_S = 600
 _NEWS_S = 60
@@ -59,10 +64,10 @@ class Wire:
 
         Raises:
             RemoteUnreachable: nobody answered.
-            StateRefused: the remote answered, but the branch cannot be read.
+            StateUnreadable: the remote answered, but the branch cannot be read.
         """
         with self._alone(deadline_s):
-            first = self.reader.resolve(_SEEN_STATE) is None
+            first = self.reader.resolve(SEEN_STATE) is None
             for _ in range(_TRIES):
                 result = self._network(
                     *("-c", "fetch.fsckObjects=true", *FETCH, "--prune"),
@@ -70,18 +75,30 @@ class Wire:
                     deadline_s=deadline_s or (_WHOLE_S if first else _NEWS_S),
                 )
                 if result.ok:
-                    return self.reader.resolve(_SEEN_STATE)
+                    return self._seen_state()
                 self._require_own_disk()
                 # Who does not answer now either cannot be reached. Who does may have
                 # been interrupted, or another process moved our copy meanwhile.
                 listed = self._list(STATE_REF, failed=result, deadline_s=deadline_s)
-                tip = listed.get(STATE_REF)
-                if tip is not None and not tip.strip("0"):
-                    break
-            raise StateRefused(
-                f"percy/state cannot be read from the remote: {result.problem}",
-                hint="nothing was changed; run 'percyd doctor'",
+                tip = listed.get(STATE_REF, "")
+                if tip and not tip.strip("0"):
+                    raise StateUnreadable(
+                        "percy/state on the remote cannot be read: its file is damaged "
+                        "and names no commit",
+                        tip="",
+                    )
+            raise StateUnreadable(
+                f"percy/state on the remote is at {tip or 'no commit'}, which cannot "
+                f"be read: {result.problem}",
+                tip,
             )
+
+    def _seen_state(self) -> Oid | None:
+        found = self.reader.read(SEEN_STATE)
+        if found is not None and found[1] != "commit":
+            what = f"is at {found[0]}, which is a {found[1]} and no commit"
+            raise StateUnreadable(f"percy/state on the remote {what}", found[0])
+        return None if found is None else found[0]
 
     def fetch_refs(
         self, refs: Sequence[str], deadline_s: float | None = None

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.repo.values import NewCommit, PushReport
+from percyd.state.ways import Ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ class Backend(Protocol):
         """Remember a good tip."""
         ...
 
-    def way_back(self, tip: Oid) -> str:
-        """The command with which a person pushes a good tip back."""
+    @property
+    def ways(self) -> Ways:
+        """The commands with which a person mends the branch."""
         ...
 
     def history(self, old: Oid | None, new: Oid) -> list[Link]:

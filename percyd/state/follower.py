@@ -18,7 +18,7 @@ from percyd.core.ids import PLAN_REFS
 from percyd.core.operations.base import Tips
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
-from percyd.errors import GitError, NotInitialised, PercydError, StateRefused
+from percyd.errors import GitError, NotInitialised, PercydError
 from percyd.state import reader
 from percyd.state.backend import Backend
 from percyd.threads import SYSTEM_THREADS, Threads
@@ -107,10 +107,7 @@ class Follower:
                     raise self._absent(ours)
                 if ours is None or not self._is_behind(tip, ours):
                     return self._adopt_fetched(tip, ours, number)
-            raise StateRefused(
-                f"{reader.BRANCH} was rewound: it is at {tip}, behind {ours}",
-                hint=f"push the good tip back: {self._backend.way_back(ours or '')}",
-            )
+            raise reader.rewound(self._backend, ours or "", tip or "")
 
     def _is_behind(self, tip: Oid, ours: Oid) -> bool:
         return tip != ours and self._backend.is_ancestor(tip, ours)
@@ -121,11 +118,8 @@ class Follower:
             now = self._clock.now()
             self._state = replace(state, read_at=now, read_number=number)
             return self._state
-        reader.judge(self._backend, ours, tip)
-        if state is None:
-            snapshot = reader.read(self._backend, tip)
-        else:
-            snapshot = reader.advance(self._backend, state.snapshot, state.tip, tip)
+        known = state.snapshot if state else None
+        snapshot = reader.follow(self._backend, ours, known, tip)
         # Others have moved the state, and so perhaps refs that we remember.
         self._tips.clear()
         self.contended_s = self._clock.boot_s()
@@ -136,10 +130,7 @@ class Follower:
     def _absent(self, ours: Oid | None) -> PercydError:
         if ours is None:
             return NotInitialised(hint="run percyd init")
-        return StateRefused(
-            f"{reader.BRANCH} was deleted on the remote; its last good tip was {ours}",
-            hint=f"push it back: {self._backend.way_back(ours)}",
-        )
+        return reader.deleted(self._backend, ours)
 
     def adopt(self, tip: Oid, snapshot: Snapshot, number: int) -> State:
         """Make a judged tip ours and wake everybody who waits for a change."""

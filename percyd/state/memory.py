@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from immutables import Map
 
@@ -20,6 +21,7 @@ from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.repo.values import NewCommit, PushOutcome, PushReport, RefReport
 from percyd.state.backend import RING, Link, TreeFile
 from percyd.state.codec import MARKER_PATH
+from percyd.state.ways import Ways
 
 Files = Map[str, bytes]
 
@@ -112,9 +114,10 @@ class MemoryBackend:
         """See `Backend`."""
         self._adopted = tip
 
-    def way_back(self, tip: Oid) -> str:
+    @property
+    def ways(self) -> Ways:
         """See `Backend`."""
-        return f"push {tip} back"
+        return Ways(Path("hub.git"), "memory")
 
     def history(self, old: Oid | None, new: Oid) -> list[Link]:
         """See `Backend`."""

@@ -14,10 +14,61 @@ from percyd.core.refs import Oid
 from percyd.core.snapshot import Entry, Snapshot, build
 from percyd.errors import StateRefused
 from percyd.state import codec
-from percyd.state.backend import Backend, TreeFile
+from percyd.state.backend import Backend, Link, TreeFile
 
 BRANCH = short_ref(STATE_REF)
 _MODE = "100644"
+#: So many commits are read to find the newest good one before a bad tip.
+_LOOK_BACK = 20
+_KEPT = "put the good tip back, what is there now is kept beside it"
+
+
+def follow(
+    backend: Backend, ours: Oid | None, snapshot: Snapshot | None, tip: Oid
+) -> Snapshot:
+    """The snapshot at a tip that may be adopted.
+
+    Args:
+        backend: The clone that has fetched the tip.
+        ours: The newest good tip that is known, in this process or from before.
+        snapshot: The state at ``ours``; None if it has not been read yet.
+        tip: The remote's tip.
+
+    Raises:
+        StateRefused: it does not simply go on from ours, or is no state.
+    """
+    judge(backend, ours, tip)
+    try:
+        if ours is None or snapshot is None:
+            return read(backend, tip)
+        return advance(backend, snapshot, ours, tip)
+    except StateRefused as error:
+        raise _with_a_way(backend, ours, tip, error) from error
+
+
+def _with_a_way(
+    backend: Backend, ours: Oid | None, tip: Oid, error: StateRefused
+) -> StateRefused:
+    """The same refusal, with the good tip before it, and the command that mends it."""
+    good = ours if error.hint else _newest_good(backend, ours, tip)
+    before = f"; the last good tip was {ours or good}" if ours or good else ""
+    hint = error.hint
+    if good is not None and not hint:
+        way = backend.ways.forward(tip, good)
+        hint = f"go on from it with the files of {good[:10]}: {way}"
+    return StateRefused(error.message + before, hint=hint or "see percyd verify")
+
+
+def _newest_good(backend: Backend, ours: Oid | None, tip: Oid) -> Oid | None:
+    """The newest commit before ``tip`` that decodes: others may have moved on."""
+    newer = [link.oid for link in backend.history(ours, tip)][-2::-1]
+    for oid in newer[:_LOOK_BACK]:
+        try:
+            read(backend, oid)
+        except StateRefused:
+            continue
+        return oid
+    return ours
 
 
 def judge(backend: Backend, ours: Oid | None, tip: Oid) -> None:
@@ -29,17 +80,44 @@ def judge(backend: Backend, ours: Oid | None, tip: Oid) -> None:
     if ours is not None and not backend.is_ancestor(ours, tip):
         raise StateRefused(
             f"{BRANCH} was replaced: it is at {tip}, which does not follow {ours}",
-            hint=f"push the good tip back: {backend.way_back(ours)}",
+            hint=f"{_KEPT}: {backend.ways.over(tip, ours)}",
         )
     for position, link in enumerate(backend.history(ours, tip)):
         expected = 0 if ours is None and position == 0 else 1
         if len(link.parents) != expected:
-            what = "a merge" if len(link.parents) > 1 else "a second root"
-            before = ours or (link.parents[0] if link.parents else tip)
-            raise StateRefused(
-                f"{BRANCH} has {what} at {link.oid}",
-                hint=f"push the tip from before it back: {backend.way_back(before)}",
-            )
+            raise _not_one_line(backend, ours, tip, link)
+
+
+def _not_one_line(
+    backend: Backend, ours: Oid | None, tip: Oid, link: Link
+) -> StateRefused:
+    """A merge brings the good history along as one of its parents."""
+    what = "a merge" if link.parents else "a second root"
+    onward = (p for p in link.parents if ours is None or backend.is_ancestor(ours, p))
+    good = next(onward, ours)
+    where = f"{BRANCH}, at {tip}, has {what} at {link.oid}"
+    if good is None:
+        return StateRefused(where, hint="see percyd verify")
+    last = f"the last good tip was {ours or good}"
+    return StateRefused(
+        f"{where}; {last}", hint=f"{_KEPT}: {backend.ways.over(tip, good)}"
+    )
+
+
+def rewound(backend: Backend, ours: Oid, tip: Oid) -> StateRefused:
+    """What to say of a tip that is behind ours."""
+    return StateRefused(
+        f"{BRANCH} was rewound: it is at {tip}, behind {ours}",
+        hint=f"push the good tip back: {backend.ways.back(ours)}",
+    )
+
+
+def deleted(backend: Backend, ours: Oid) -> StateRefused:
+    """What to say of a branch that was there and is not any more."""
+    return StateRefused(
+        f"{BRANCH} was deleted on the remote; its last good tip was {ours}",
+        hint=f"push it back: {backend.ways.back(ours)}",
+    )
 
 
 def read(backend: Backend, tip: Oid) -> Snapshot:

@@ -301,7 +301,11 @@ def test_a_read_while_the_remote_is_down_shows_the_last_known_state(
 
 @pytest.mark.parametrize(
     "how",
-    ["rewound", "deleted", pytest.param("merged", marks=pytest.mark.spoiled)],
+    [
+        pytest.param("rewound", marks=pytest.mark.spoiled),
+        "deleted",
+        pytest.param("merged", marks=pytest.mark.spoiled),
+    ],
 )
 def test_a_state_branch_that_was_tampered_with_is_refused_with_exit_4(
     tmp_path: Path, how: str

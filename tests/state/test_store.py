@@ -321,7 +321,7 @@ def test_a_hundred_threads_each_get_their_own_answer(remote: AnyRemote) -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        "rewound",
+        pytest.param("rewound", marks=pytest.mark.spoiled),
         "deleted",
         pytest.param("replaced", marks=pytest.mark.spoiled),
         pytest.param("merged", marks=pytest.mark.spoiled),
