@@ -63,10 +63,6 @@ class Hub(Wire):
         birth.ensure(path, remote, environ)
         return cls(path, remote, environ)
 
-    def close(self) -> None:
-        """End the process that reads objects."""
-        self.reader.close()
-
     def __enter__(self) -> Self:
         return self
 

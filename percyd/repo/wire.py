@@ -19,6 +19,7 @@ from percyd.errors import (
 from percyd.repo import outcomes
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git, GitResult, mask
+from percyd.repo.usage import Usage
 from percyd.repo.values import PushReport, Remote
 
 SEEN = "refs/percyd/seen/"
@@ -55,6 +56,12 @@ class Wire:
         self.git = Git(path, config=remote.config, environ=environ)
         self.reader = ObjectReader(self.git)
         self._fetching = threading.Lock()
+        self._usage = Usage(path)
+
+    def close(self) -> None:
+        """End the process that reads objects, and let others clear up here."""
+        self.reader.close()
+        self._usage.end()
 
     def fetch_state(self, deadline_s: float | None = None) -> Oid | None:
         """The remote's tip of the state branch, its objects here; None if absent.
@@ -87,6 +94,7 @@ class Wire:
                         "and names no commit",
                         tip="",
                     )
+            self._require_own_refs()
             raise StateUnreadable(
                 f"percy/state on the remote is at {tip or 'no commit'}, which cannot "
                 f"be read: {result.problem}",
@@ -232,6 +240,19 @@ class Wire:
             raise GitError(
                 f"{self.path} cannot be written: {error.strerror}"
             ) from error
+
+    def _require_own_refs(self) -> None:
+        """A stale lock here must not be taken for a damaged branch there."""
+        tip = self.reader.resolve(SEEN_STATE) or ""
+        orders = f"start\nverify {SEEN_STATE} {tip}\nprepare\nabort\n"
+        found = self.git.run(
+            "update-ref", "--stdin", stdin=orders.encode(), check=False
+        )
+        if not found.ok:
+            raise GitError(
+                f"percyd's own repository is locked: {found.problem}",
+                hint="end what percyd runs here; its next start removes an old lock",
+            )
 
     def _fetch_exactly(
         self, refs: Sequence[str], deadline_s: float

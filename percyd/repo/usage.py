@@ -1,0 +1,60 @@
+"""Who uses a repository of percyd's own, and the lock files that a crash left in it.
+
+git waits for a lock file as long as somebody could hold it, and then gives up: a power
+cut would stop percyd for good. Every process holds a shared lock of the kernel's while
+it uses the repository; whoever finds that nobody else does may clear up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_FILE = "percyd-users"
+#: A git process may outlive the percyd that started it; it holds a lock for a moment.
+_ORPHAN_S = 10.0
+
+
+class Usage:
+    """Held for as long as a process uses the repository at ``git_dir``."""
+
+    def __init__(self, git_dir: Path) -> None:
+        try:
+            fd = os.open(git_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            # Nothing can be written here: git will say so, and nothing can be swept.
+            self._close = weakref.finalize(self, lambda: None)
+            return
+        self._close = weakref.finalize(self, os.close, fd)
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sweep(git_dir, fd)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+
+    def end(self) -> None:
+        """Let go; also done when nobody refers to it any more."""
+        self._close()
+
+
+def _sweep(git_dir: Path, fd: int) -> None:
+    """Remove the lock files that nobody can hold any more."""
+    os.utime(fd)
+    now_s = os.fstat(fd).st_mtime  # by the file system's own clock
+    for path in _locks(git_dir):
+        with suppress(OSError):
+            if now_s - path.lstat().st_mtime >= _ORPHAN_S:
+                path.unlink()
+                log.warning("stale lock removed", extra={"path": str(path)})
+
+
+def _locks(git_dir: Path) -> Iterator[Path]:
+    yield from git_dir.glob("*.lock")
+    yield from (git_dir / "refs").rglob("*.lock")
+    yield from (git_dir / "objects" / "info").rglob("*.lock")
