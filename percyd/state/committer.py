@@ -185,6 +185,8 @@ class Committer:
             tip = self._look_again(give_up, new)
             if tip is not None and self._backend.is_ancestor(new, tip):
                 return None
+            if parent is not None and not self._is_past(parent, tip):
+                break
             if tip != parent:
                 conflict = RefReport(PushOutcome.CONFLICT, "moved meanwhile")
                 return PushReport({STATE_REF: conflict})
@@ -195,6 +197,17 @@ class Committer:
             f"{report.stderr.strip()[-200:] or 'no answer'}",
             hint="look at percyd log before doing it again",
         )
+
+    def _ride(self) -> AbstractContextManager[Sequence[RefMove]]:
+        return self.heart.ride() if self.heart else nullcontext(())
+
+    def _is_past(self, parent: Oid, tip: Oid | None) -> bool:
+        """Whether the branch goes on from ``parent``.
+
+        One that was rewound, replaced or deleted does not, and comes back with
+        whatever had landed.
+        """
+        return tip is not None and self._backend.is_ancestor(parent, tip)
 
     def _look_again(self, give_up: float, new: Oid) -> Oid | None:
         """The remote's tip, however often it takes until the deadline.
