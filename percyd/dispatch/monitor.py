@@ -46,6 +46,7 @@ class Monitor:
         self._observer = observer
         self._pruner = Pruner(store.backend)
         self._due_s = 0.0
+        self._looked_s = float("-inf")
         self._look_s = 0.0
 
     def step(self) -> None:
@@ -55,8 +56,13 @@ class Monitor:
             RemoteUnreachable: nobody answered.
         """
         now_s = self._clock.boot_s()
-        if now_s >= self._look_s:
+        # From the newest state each time: somebody may just have joined or claimed.
+        pause_s = self._observer.interval_s(self._store.state.snapshot)
+        if pause_s is not None and now_s >= self._looked_s + min(pause_s, LOOK_S):
+            self._looked_s = now_s
             self.look_for_the_lost()
+        since_s = now_s if pause_s is None else self._looked_s
+        self._look_s = since_s + min(pause_s or LOOK_S, LOOK_S)
         if now_s >= self._due_s:
             self.reconcile()
             self._due_s = now_s + self._randomness.uniform(*RECONCILE_S)
@@ -68,10 +74,6 @@ class Monitor:
     def look_for_the_lost(self) -> None:
         """Read the heartbeats of others, and take back the tasks of lost agents."""
         snapshot = self._store.state.snapshot
-        pause_s = self._observer.interval_s(snapshot)
-        self._look_s = self._clock.boot_s() + min(pause_s or LOOK_S, LOOK_S)
-        if pause_s is None:
-            return
         for agent in self._observer.lost(snapshot, self._store.beats()):
             log.warning("lost", extra={"agent": agent})
             hit("lost-decided")
