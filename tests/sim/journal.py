@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from percyd.core.ids import heartbeat_ref
 from percyd.core.operations.agents import Depart
 from percyd.core.operations.base import Operation
 from percyd.core.refs import Oid
 from percyd.errors import OutcomeUnknown, PercydError
 from percyd.state.store import StateStore
 from percyd.state.tickets import Ticket
-from tests.sim.network import Network
+from tests.sim.network import Network, SimBackend
 from tests.sim.scheduler import Machine
+
+#: How soon a machine that was frozen finds out what it has missed. Seconds.
+THAW_S = 1.0
 
 
 @dataclass(slots=True)
@@ -39,7 +43,7 @@ class Call:
 class Program:
     """One run of a task's program. ``ended_s`` None: it runs, or died with its host.
 
-    ``excused``: percyd was frozen meanwhile, and could not end it.
+    ``excused``: percyd was frozen, and could not end it, or know better.
     """
 
     task: str
@@ -59,6 +63,8 @@ class Journal:
     calls: list[Call] = field(default_factory=list)
     answered: list[Call] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)
+    #: The trees that a gate has passed.
+    passed: set[Oid] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def say(self, problem: str) -> None:
@@ -66,9 +72,13 @@ class Journal:
 
     def began(self, program: Program) -> None:
         """A program starts: no other one may run for the same task (S15)."""
+        now = self.network.scheduler.now
+        # It was claimed before, and the freeze hid that the claim is gone.
+        program.excused = 0 <= now - program.machine.frozen_until < THAW_S
         for other in self.programs:
             running = other.ended_s is None and not other.machine.is_off
-            if running and other.task == program.task and not other.excused:
+            excused = other.excused or program.excused
+            if running and other.task == program.task and not excused:
                 self.say(f"{program.task} runs twice: {other} and {program}")
         self.programs.append(program)
 
@@ -112,8 +122,7 @@ class RecordingStore(StateStore):
         agent = snapshot.agents.get(agent_id)
         if agent is None or agent_id == self.buries:
             return
-        network = self.journal.network
-        beaten_s = network.beaten_s.get(f"refs/percy/agents/{agent_id}", 0.0)
-        silent_s = network.scheduler.now - beaten_s
+        assert isinstance(self.backend, SimBackend)
+        silent_s = self.backend.silent_s.get(heartbeat_ref(agent_id), 0.0)
         if silent_s < agent.lease_s:
             self.journal.say(f"{agent_id} is called lost after {silent_s:.2f} s")

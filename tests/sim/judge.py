@@ -6,10 +6,12 @@ against it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 
-from percyd.core.ids import STATE_REF
+from percyd.core.ids import STATE_REF, task_folder
+from percyd.core.operations.base import Fence, Operation
 from percyd.core.refs import Oid
 from percyd.state.memory import MemoryRemote, tree_id
 from tests.sim.journal import Journal
@@ -88,24 +90,45 @@ class MemoryRepository(checker.Repository):
 
 
 def judge(remote: MemoryRemote, journal: Journal) -> list[str]:
-    """Everything that a finished run violates."""
+    """Everything that a run violates, finished or not."""
     repository = MemoryRepository(remote)
     tip = remote.refs[STATE_REF]
     history = checker.History(repository)
     history.walk(tip)
     refs = checker.Refs(repository, history)
     refs.check()
-    later = checker.unsettled(history.tree)
     chain = repository.chain(tip)
-    return [*history.found, *refs.found, *later, *_answers(remote, journal, chain)]
+    return [
+        *history.found,
+        *refs.found,
+        *_answers(remote, journal, chain),
+        *_unverified(history.tree, journal),
+    ]
+
+
+def _unverified(tree: checker.Tree, journal: Journal) -> Iterator[str]:
+    """Nothing is merged that its gate has not seen and passed."""
+    for name, task in tree.tasks.items():
+        verdict = (task.get("result") or {}).get("verdict") or {}
+        gated = task.get("status") == "completed" and task.get("verify") is not None
+        if gated and verdict.get("tree") not in journal.passed:
+            yield f"{name} landed, and no gate has passed {verdict}"
+
+
+def unsettled(remote: MemoryRemote) -> list[str]:
+    """What somebody would still have to do, once everything is quiet (L5)."""
+    repository = MemoryRepository(remote)
+    history = checker.History(repository)
+    history.walk(remote.refs[STATE_REF])
+    return checker.unsettled(history.tree)
 
 
 def _answers(remote: MemoryRemote, journal: Journal, chain: list[Oid]) -> list[str]:
-    """S4, S5, S6: what was acknowledged is there, once, and in order."""
+    """S4 to S7: what was acknowledged is there, once, and in order."""
     place: dict[str, int] = {}
-    for index, oid in enumerate(chain):
+    for position, oid in enumerate(chain):
         for op_id in _OP_ID.findall(remote.commits[oid].message):
-            place[op_id] = index
+            place[op_id] = position
     found = []
     latest = [-1]
     for call in journal.answered:
@@ -120,6 +143,23 @@ def _answers(remote: MemoryRemote, journal: Journal, chain: list[Oid]) -> list[s
         # Whoever is refused may try the same operation again.
         if index is not None and answers[call.op_id] <= {"refused"}:
             found.append(f"refused, and yet at {index}: {call}")
-        if index is not None and call.commit is not None and index <= latest[call.after]:
+        if (
+            index is not None
+            and call.commit is not None
+            and index <= latest[call.after]
+        ):
             found.append(f"not after what was answered before it: {call}")
+        if index is not None and not _held(call.operation, remote, chain[index - 1]):
+            found.append(f"accepted for a claim that was gone: {call}")
     return found
+
+
+def _held(operation: Operation, remote: MemoryRemote, parent: Oid) -> bool:
+    """S7: a write for a claim is accepted only while that very claim stands."""
+    fence = getattr(operation, "fence", None)
+    if not isinstance(fence, Fence):
+        return True
+    plan, _, short = fence.task.partition(".")
+    path = f"plans/{plan}/tasks/{task_folder(short)}/{short}.json"
+    task = json.loads(remote.commits[parent].files[path])
+    return bool((task["attempt"], task["claim"]) == (fence.attempt, fence.claim))

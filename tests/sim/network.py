@@ -132,6 +132,8 @@ class SimBackend(MemoryBackend):
         super().__init__(network.remote)
         self._network = network
         self.machine = machine
+        #: How long each heartbeat had been silent when this clone last looked.
+        self.silent_s: dict[str, float] = {}
 
     def fetch_refs(
         self, refs: Sequence[str], deadline_s: float | None = None
@@ -144,6 +146,8 @@ class SimBackend(MemoryBackend):
     def list_refs(self, prefix: str) -> Mapping[str, Oid]:
         self._network.travel(self.machine)
         found = super().list_refs(prefix)
+        now = self._network.scheduler.now
+        self.silent_s = {r: now - s for r, s in self._network.beaten_s.items()}
         self._network.travel(self.machine)
         return found
 

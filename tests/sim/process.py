@@ -30,12 +30,14 @@ from percyd.work.supervise import Bounds, Command, Ending, ProcessResult
 from percyd.work.worker import Worker
 from tests.sim.journal import Journal, Program, RecordingStore
 from tests.sim.network import SimBackend
-from tests.sim.scheduler import Machine, Scheduler, SimClock, SimThreads
+from tests.sim.scheduler import Scheduler, SimClock, SimThreads
 from tests.support.state import agent
 
 BOUNDS = Bounds(60, 60, 1000, 1)
 POLL_S = (0.1, 1.0)
 BEAT_S, LEASE_S, IDLE_S = 0.6, 3.0, 2.0
+#: A program's steps: most are short, some outlive a lease. Seconds.
+SHORT_S, LONG_S = (0.05, 1.0), (LEASE_S, 2.5 * LEASE_S)
 
 
 @dataclass
@@ -230,13 +232,12 @@ class Place:
         process, task = self._process, held.task
         random, journal = process.around.random, process.around.journal
         now = process.around.scheduler.now
-        program = Program(
-            task.id, task.attempt, task.claim or "", process.machine, now
-        )
+        program = Program(task.id, task.attempt, task.claim or "", process.machine, now)
         journal.began(program)
         try:
-            for step in range(random.choice((1, 1, 2, 3))):
-                if process.clock.wait(held.stop, random.uniform(0.05, 1.5)):
+            for step in range(random.choice((1, 1, 2))):
+                bounds_s = LONG_S if random.random() < 0.3 else SHORT_S
+                if process.clock.wait(held.stop, random.uniform(*bounds_s)):
                     raise Interrupted
                 if random.random() < 0.3:
                     self._unfinished = self._commit(task, base, f"step {step}")
@@ -286,6 +287,7 @@ class Shop:
         self._backend: MemoryBackend = process.clone
         self.store, self.clock = process.store, process.clock
         self.hub = self.processes = self
+        self._tree: Oid = ""
 
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: Any
@@ -296,7 +298,8 @@ class Shop:
         return tree_id(self._backend.remote.commits[commit].files)
 
     def checkout_commit(self, path: Path, commit: Oid) -> None:
-        """There are no files to change."""
+        """What the gate will look at."""
+        self._tree = self.tree_of(commit)
 
     def run(
         self,
@@ -307,9 +310,10 @@ class Shop:
         on_line: Callable[[bytes], None] | None = None,
     ) -> ProcessResult:
         """A gate: it takes its time, and says no now and then."""
-        random = self._process.around.random
-        if self.clock.wait(stop, random.uniform(0.05, 0.8)):
+        around = self._process.around
+        if self.clock.wait(stop, around.random.uniform(0.05, 0.8)):
             return ProcessResult(Ending.STOPPED)
-        return ProcessResult(Ending.EXITED, int(random.random() < 0.05))
-
-
+        code = int(around.random.random() < 0.05)
+        if code == 0:
+            around.journal.passed.add(self._tree)
+        return ProcessResult(Ending.EXITED, code)

@@ -20,6 +20,7 @@ from percyd.threads import Condition, Lock, Thread
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 NEVER = float("inf")
+NEVER_YET = float("-inf")
 
 
 @dataclass(eq=False)
@@ -27,7 +28,7 @@ class Machine:
     """Where fibres run: it can be frozen for a while, and switched off for good."""
 
     name: str
-    frozen_until: float = 0.0
+    frozen_until: float = NEVER_YET
     is_off: bool = False
     #: What its wall clock shows wrongly. Seconds.
     skew_s: float = 0.0

@@ -13,11 +13,12 @@ from percyd.core.ids import STATE_REF
 from percyd.core.operations.agents import Init
 from percyd.core.operations.plans import TakeIn
 from percyd.core.records import Limits, Task
+from percyd.core.refs import Oid
 from percyd.state import reader
 from percyd.state.memory import MemoryBackend, MemoryRemote
 from percyd.state.store import StateStore
 from tests.sim.journal import Journal
-from tests.sim.judge import judge
+from tests.sim.judge import judge, unsettled
 from tests.sim.network import PUSH_FAULTS, Network, SimBackend
 from tests.sim.process import LEASE_S, Process, SeededRandomness, Surroundings
 from tests.sim.scheduler import Machine, Scheduler, Stuck
@@ -27,7 +28,20 @@ from tests.support.state import FakeClock, plan, task
 TROUBLE_S = (3.0, 9.0)
 PEACE_S = 120.0
 STEPS = 60_000
+#: How long one trouble lasts: unnoticed, long, and longer than a lease. Seconds.
+DURATIONS_S = (0.3, 1.5, 1.5 * LEASE_S, 2 * LEASE_S)
+#: The longest pause between two troubles: a storm, or one thing at a time. Seconds.
+PACES_S = (0.5, 2.0, 5.0)
+SKEWS_S = (-86400.0, 0.0, 3600.0, 86400.0)
 TROUBLES = ("crash", "freeze", "cut", "skew", "rewind", "push")
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """The good tip of the state branch, and the old one that stands in its place."""
+
+    good: Oid
+    old: Oid
 
 
 @dataclass
@@ -46,43 +60,60 @@ class World:
         self.network = Network(self.scheduler, self.random, MemoryRemote())
         self.journal = Journal(self.network)
         self._around = Surroundings(self.scheduler, self.random, self.journal)
-        self._clones: list[SimBackend] = []
+        self.clones: list[SimBackend] = []
         self._processes: list[Process] = []
         self._peace = False
-        self._down: list[int] = []
+        self._nobody = Machine("nobody")
+        self._operator = StateStore(
+            MemoryBackend(self.network.remote),
+            FakeClock(),
+            SeededRandomness(self.random),
+        )
+        self._base = self.network.remote.commit([], Map({"README": b"hello"}), "base")
+        self._operator.apply(Init(self._operator.stamp(), "shop"))
 
     def run(self) -> list[str]:
-        """Every violation that the run has shown; [] if there is none."""
-        self._take_in()
-        for number in range(self.random.choice((1, 2, 2, 3))):
-            machine = Machine(f"host{number}")
-            clone = SimBackend(self.network, machine)
-            self._clones.append(clone)
-            self._start(clone)
-        nobody = Machine("nemesis")
-        self.scheduler.spawn(nobody, self._nemesis, "nemesis")
+        """A run that the seed alone decides; every violation that it has shown."""
+        for number in range(self.random.choice((1, 1, 2))):
+            self.take_in(f"p{number}")
+        self.set_up(self.random.choice((1, 2, 2, 3)))
+        self.scheduler.spawn(self._nobody, self._nemesis, "nemesis")
+        return self.finish()
+
+    def set_up(self, machines: int) -> None:
+        """Machines with a clone and a process each."""
+        for number in range(machines):
+            clone = SimBackend(self.network, Machine(f"host{number}"))
+            self.clones.append(clone)
+            self.start(clone)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let everybody run for so long."""
+        end = self.scheduler.now + seconds
+        self.scheduler.spawn(self._nobody, lambda: self._wait(seconds), "time")
+        self.scheduler.run(lambda: self.scheduler.now >= end, seconds, 2 * STEPS)
+
+    def finish(self) -> list[str]:
+        """Run until everything is at its end; every violation there is then."""
         try:
             self.scheduler.run(self._is_quiet, PEACE_S, STEPS)
         except Stuck as stuck:
-            self.journal.say(f"{stuck}: {self._open_tasks()}")
+            self.journal.say(f"{stuck}: {self._open_plans()}")
         finally:
             self.scheduler.close()
+        return [*self.violations(), *unsettled(self.network.remote)]
+
+    def violations(self) -> list[str]:
+        """Every violation so far, whatever is still under way."""
         return [*self.journal.problems, *judge(self.network.remote, self.journal)]
 
     # The plans
 
-    def _take_in(self) -> None:
-        """The state before the first process starts."""
-        remote = self.network.remote
-        clock = FakeClock()
-        randomness = SeededRandomness(self.random)
-        store = StateStore(MemoryBackend(remote), clock, randomness)
-        base = remote.commit([], Map({"README": b"hello"}), "base")
-        store.apply(Init(store.stamp(), "shop"))
-        for number in range(self.random.choice((1, 1, 2))):
-            name = f"p{number}"
-            record = plan(name, base, limits=Limits(backoff_s=0.3, max_attempts=3))
-            store.apply(TakeIn(store.stamp(), record, self._tasks(name)))
+    def take_in(self, name: str) -> None:
+        """A person hands in a plan of a few tasks."""
+        record = plan(name, self._base, limits=Limits(backoff_s=0.3, max_attempts=3))
+        store = self._operator
+        store.apply(TakeIn(store.stamp(), record, self._tasks(name)))
 
     def _tasks(self, name: str) -> tuple[Task, ...]:
         random = self.random
@@ -98,7 +129,8 @@ class World:
 
     # The machines
 
-    def _start(self, clone: SimBackend, buries: str = "") -> None:
+    def start(self, clone: SimBackend, buries: str = "") -> None:
+        """Start percyd on a clone."""
         slots = self.random.choice((1, 2))
         process = Process(self._around, clone, slots, buries)
         self._processes.append(process)
@@ -113,85 +145,117 @@ class World:
         random = self.random
         troubles = [kind for kind in TROUBLES if random.random() < 0.5]
         end = self.scheduler.now + random.uniform(*TROUBLE_S)
+        pace_s = random.choice(PACES_S)
         self.network.faults = tuple(f for f in PUSH_FAULTS if random.random() < 0.5)
         while troubles and self.scheduler.now < end:
-            self._wait(random.uniform(0.05, 0.8))
+            self._wait(random.uniform(0.05, pace_s))
             self._trouble(random.choice(troubles))
-        self._make_peace()
+        self.make_peace()
 
     def _wait(self, seconds: float, ready: Callable[[], bool] | None = None) -> None:
         self.scheduler.pause(ready, seconds)
 
     def _trouble(self, kind: str) -> None:
         random = self.random
-        clone = random.choice(self._clones)
+        clone = random.choice(self.clones)
         machine = clone.machine
-        self.network.log.append(
-            f"{self.scheduler.now:8.3f} {kind} on {machine.name}"
-        )
+        self.network.log.append(f"{self.scheduler.now:8.3f} {kind} on {machine.name}")
         match kind:
             case "crash":
-                self._crash(clone)
+                dead = self.crash(clone)
+                self._wait(random.uniform(0.0, 2.0))
+                self.restart(clone, dead)
             case "freeze":
-                seconds = random.choice((0.3, 1.5, LEASE_S * 1.5))
-                machine.frozen_until = self.scheduler.now + seconds
-                for program in self.journal.programs:
-                    if program.machine is machine and program.ended_s is None:
-                        program.excused = True
+                self.freeze(clone, random.choice(DURATIONS_S))
             case "cut":
-                self.network.cut_off.symmetric_difference_update({machine})
+                self.cut(clone, random.choice(DURATIONS_S))
             case "skew":
-                machine.skew_s = random.choice((-86400.0, 0.0, 3600.0, 86400.0))
+                machine.skew_s = random.choice(SKEWS_S)
             case "rewind":
-                self._rewind()
+                good = self.rewind()
+                self._wait(random.uniform(0.2, 3.0))
+                self.mend(good)
             case "push" if self.network.faults:
                 self.network.rate = random.choice((0.0, 0.1, 0.3))
 
-    def _crash(self, clone: SimBackend) -> None:
-        """Power off, and on again: only what is on the clone's disk is left."""
-        dead = self._process_on(clone)
+    def crash(self, clone: SimBackend) -> str:
+        """Power off; answers the agent that died."""
+        process = self._process_on(clone)
         self.scheduler.switch_off(clone.machine)
-        self._wait(self.random.uniform(0.0, 2.0))
-        machine = Machine(clone.machine.name, skew_s=clone.machine.skew_s)
-        if clone.machine in self.network.cut_off:
-            self.network.cut_off.add(machine)
-        clone.machine = machine
-        agent = dead.member.agent.id if dead.member else ""
-        buries = agent if self.random.random() < 0.5 else ""
-        self._start(clone, buries)
+        return process.member.agent.id if process.member else ""
 
-    def _rewind(self) -> None:
-        """Somebody puts an old backup back, and later mends it."""
+    def restart(self, clone: SimBackend, dead: str) -> None:
+        """Power on again: only what is on the clone's disk is left.
+
+        Sometimes the disk shows that the old process is gone for certain.
+        """
+        old = clone.machine
+        clone.machine = Machine(old.name, skew_s=old.skew_s)
+        if old in self.network.cut_off:
+            self.network.cut_off.add(clone.machine)
+        self.start(clone, dead if self.random.random() < 0.5 else "")
+
+    def cut(self, clone: SimBackend, seconds: float) -> None:
+        """The machine does not reach the remote for a while."""
+        machine = clone.machine
+        self.network.cut_off.add(machine)
+
+        def heal() -> None:
+            self._wait(seconds)
+            self.network.cut_off.discard(machine)
+            self.network.cut_off.discard(clone.machine)
+
+        self.scheduler.spawn(self._nobody, heal, "heal")
+
+    def freeze(self, clone: SimBackend, seconds: float) -> None:
+        """Nothing of percyd runs there for a while; the programs go on."""
+        clone.machine.frozen_until = self.scheduler.now + seconds
+        for program in self.journal.programs:
+            if program.machine is clone.machine and program.ended_s is None:
+                program.excused = True
+
+    def rewind(self) -> Rewound | None:
+        """Somebody puts an old backup of the state branch back.
+
+        Only to where every clone can tell: one that never saw what came later
+        cannot know of it. Nor can a push that is still under way.
+        """
         remote = self.network.remote
-        known = [clone.adopted() for clone in self._clones]
+        known = [clone.adopted() for clone in self.clones]
         quiet = self.network.late == 0 and all(
             machine.is_off for machine in self.network.under_way
         )
         if None in known or not quiet:
-            return
+            return None
         good = remote.refs[STATE_REF]
-        chain = [link.oid for link in self._clones[0].history(None, good)]
-        eldest = min(chain.index(oid) for oid in known if oid in chain)
+        chain = [link.oid for link in self.clones[0].history(None, good)]
+        if not set(known) <= set(chain):
+            return None
+        eldest = min(chain.index(oid) for oid in known if oid)
         if eldest == 0:
-            return
+            return None
         old = chain[self.random.randrange(eldest)]
         remote.refs[STATE_REF] = old
-        self._wait(self.random.uniform(0.2, 3.0))
-        if remote.refs[STATE_REF] != old:
-            self.journal.say("a rewound branch was written to")
-        remote.refs[STATE_REF] = good
+        return Rewound(good, old)
 
-    def _make_peace(self) -> None:
+    def mend(self, rewound: Rewound | None) -> None:
+        """Push the good tip back. Nobody may have built on the old one (S12)."""
+        if rewound is None:
+            return
+        refs = self.network.remote.refs
+        if refs[STATE_REF] != rewound.old:
+            self.journal.say("a rewound branch was written to")
+        refs[STATE_REF] = rewound.good
+
+    def make_peace(self) -> None:
+        """No more trouble: from here on everything must come to its end."""
         self.network.rate = 0.0
-        self.network.cut_off.clear()
-        for clone in self._clones:
-            clone.machine.frozen_until = 0.0
         self._peace = True
 
     def _is_quiet(self) -> bool:
-        return self._peace and self.network.late == 0 and not self._open_tasks()
+        return self._peace and self.network.late == 0 and not self._open_plans()
 
-    def _open_tasks(self) -> list[str]:
+    def _open_plans(self) -> list[str]:
         """What is not at its end yet; an open plan of ended tasks counts as well."""
         remote = self.network.remote
         tip = remote.refs[STATE_REF]
