@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from percyd.clock import Clock, Randomness
 from percyd.core.ids import STATE_REF, short_ref
@@ -171,12 +172,12 @@ class Committer:
         for _ in range(1 + _RESENDS):
             started_s = self._clock.boot_s()
             left = max(1.0, give_up - started_s)
-            beat = [self.heart.move()] if self.heart else []
-            report = self._backend.push([*moves, *beat], left)
+            with self._ride() as beat:
+                report = self._backend.push([*moves, *beat], left)
             outcomes = {ref: r.outcome for ref, r in report.refs.items()}
             if outcomes.get(STATE_REF) is PushOutcome.APPLIED:
                 self._won_s = self._clock.boot_s() - started_s
-                if self.heart:
+                if self.heart and beat:
                     self.heart.confirm(started_s)
                 return None
             in_doubt = in_doubt or PushOutcome.UNKNOWN in outcomes.values()

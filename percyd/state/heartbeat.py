@@ -9,7 +9,8 @@ throughout (S14). No time of another machine is ever looked at.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from percyd.clock import Clock
@@ -60,9 +61,24 @@ class Heart:
         self._next = 0
         self._guard = threading.Lock()
         self._confirmed_s = clock.boot_s()
+        self._riding = False
+        self._beating = False
 
-    def move(self) -> RefMove:
-        """The next beat, to ride along in a push that is made anyway."""
+    @contextmanager
+    def ride(self) -> Iterator[Sequence[RefMove]]:
+        """The next beat, for a push that is made anyway within this context.
+
+        Empty while a beat of its own is under way: the remote would let one of the two
+        pushes fail, as a whole, because the heartbeat is not where it was.
+        """
+        with self._guard:
+            self._riding = not self._beating
+        try:
+            yield [self._move()] if self._riding else []
+        finally:
+            self._riding = False
+
+    def _move(self) -> RefMove:
         with self._guard:
             self._ring = self._ring or self._backend.ring()
             value = self._ring[self._next]
@@ -79,10 +95,17 @@ class Heart:
             self._confirmed_s = max(self._confirmed_s, started_s)
 
     def due_s(self) -> float:
-        """Seconds until the next beat is due; zero or less: now."""
-        every = self._agent.beat_s if self._busy() else self._agent.idle_beat_s
+        """Seconds until the next beat is due; zero or less: now.
+
+        While one rides along in a push it is not due before the lease is at stake: one
+        beat before the holder would have to end its work.
+        """
+        every_s = self._agent.beat_s if self._busy() else self._agent.idle_beat_s
         with self._guard:
-            return self._confirmed_s + every - self._clock.boot_s()
+            after_s = every_s
+            if self._riding:
+                after_s = max(every_s, self._agent.lease_s * (1 - MARGIN) - every_s)
+            return self._confirmed_s + after_s - self._clock.boot_s()
 
     def left_s(self) -> float:
         """Seconds until the holder has to end its work; zero or less: end it."""
@@ -96,16 +119,20 @@ class Heart:
         Riders have leases of their own; one whose time has passed must not cost the
         beat, which then goes alone.
         """
-        riders = list(self._riders())
-        if riders and self._push(riders, deadline_s):
-            for rider in riders:
-                rider.landed()
-            return True
-        return self._push([], deadline_s)
+        self._beating = True
+        try:
+            riders = list(self._riders())
+            if riders and self._push(riders, deadline_s):
+                for rider in riders:
+                    rider.landed()
+                return True
+            return self._push([], deadline_s)
+        finally:
+            self._beating = False
 
     def _push(self, riders: Sequence[Rider], deadline_s: float) -> bool:
         started_s = self._clock.boot_s()
-        beat = self.move()
+        beat = self._move()
         moves = [beat, *(rider.move for rider in riders)]
         report = self._backend.push(moves, deadline_s)
         done = report.refs[beat.ref].outcome is PushOutcome.APPLIED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -209,3 +209,46 @@ def test_a_late_rider_moves_nothing_and_costs_no_beat() -> None:
     assert one.remote.refs[ref] == new
     assert landed == []
     assert heart.left_s() == pytest.approx(LEASE * (1 - MARGIN))
+
+
+def test_no_beat_is_due_while_one_rides_along_unless_the_lease_is_at_stake() -> None:
+    one, _, heart = pair()
+    with heart.ride() as beat:
+        assert [move.ref for move in beat] == [heartbeat_ref(one.agent.id)]
+        one.clock.boot += BEAT
+        assert heart.due_s() > 0
+        one.clock.boot += heart.due_s()
+        assert heart.left_s() == pytest.approx(BEAT)
+    assert heart.due_s() < 0
+
+
+class Busy(MemoryBackend):
+    """A clone in which something else happens during each push."""
+
+    def __init__(self, remote: MemoryRemote, meanwhile: Callable[[], object]) -> None:
+        super().__init__(remote)
+        self._meanwhile = meanwhile
+
+    def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
+        self._meanwhile()
+        return super().push(moves, deadline_s)
+
+
+def test_a_push_beside_a_beat_carries_none_and_renews_nothing() -> None:
+    one, _, _ = pair()
+    assert isinstance(one.remote, MemoryRemote)
+    ref = heartbeat_ref(one.agent.id)
+    seen: list[str] = []
+
+    def commit() -> None:
+        one.clock.boot += 5
+        one.claim()
+        seen.append(one.remote.refs[ref])
+
+    heart = Heart(Busy(one.remote, commit), one.clock, one.agent, busy=lambda: True)
+    one.store.live_by(heart)
+    before = one.remote.refs[ref]
+    assert heart.beat(10)
+    assert len(list(one.store.state.snapshot.held_tasks())) == 2
+    assert seen == [before]
+    assert heart.left_s() == pytest.approx(LEASE * (1 - MARGIN) - 5)
