@@ -49,6 +49,7 @@ class Daemon:
         self._works = works
         self._member: Membership | None = None
         self._poll_s = POLL_S[0]
+        self._waits_for = ""
         self.exit_code = 0
 
     def run(self) -> Outcome:
@@ -104,11 +105,12 @@ class Daemon:
                 self._turn()
                 if self._until_idle and self._is_idle():
                     return
+                self._say_of(None)
                 self._pace(changed=fresh != tip or self._store.state.tip != fresh)
             except PercydError as error:
                 if self._until_idle and not self._busy():
                     raise
-                log.warning("waits", extra={"why": str(error)})
+                self._say_of(error)
                 self._pace(changed=False)
             except Exception as error:  # the loop must live on, and the fault be seen
                 log.exception("turn broke")
@@ -116,6 +118,20 @@ class Daemon:
                     raise PercydError(f"percyd itself failed: {error}") from error
                 self._pace(changed=False)
             self._clock.wait(self._wake, self._pause_s())
+
+    def _say_of(self, error: PercydError | None) -> None:
+        """Say once what the loop waits for, however often it looks, and once its end.
+
+        What stands behind the first colon may be git's own words, which vary.
+        """
+        what = error.message.partition(": ")[0] if error else ""
+        if what == self._waits_for:
+            return
+        if error:
+            log.warning("waits", extra={"why": str(error)})
+        else:
+            log.info("goes on")
+        self._waits_for = what
 
     def _turn(self) -> None:
         if self._intake is not None:

@@ -79,7 +79,7 @@ def judge(backend: Backend, ours: Oid | None, tip: Oid) -> None:
     """
     if ours is not None and not backend.is_ancestor(ours, tip):
         raise StateRefused(
-            f"{BRANCH} was replaced: it is at {tip}, which does not follow {ours}",
+            f"{BRANCH} was replaced by {tip}, which does not follow {ours}",
             hint=f"{_KEPT}: {backend.ways.over(tip, ours)}",
         )
     for position, link in enumerate(backend.history(ours, tip)):
@@ -107,7 +107,7 @@ def _not_one_line(
 def rewound(backend: Backend, ours: Oid, tip: Oid) -> StateRefused:
     """What to say of a tip that is behind ours."""
     return StateRefused(
-        f"{BRANCH} was rewound: it is at {tip}, behind {ours}",
+        f"{BRANCH} was rewound to {tip}, which is behind {ours}",
         hint=f"push the good tip back: {backend.ways.back(ours)}",
     )
 
