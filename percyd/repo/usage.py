@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,12 +26,11 @@ class Usage:
     """Held for as long as a process uses the repository at ``git_dir``."""
 
     def __init__(self, git_dir: Path) -> None:
+        self._close: Callable[[], object] = bool
         try:
             fd = os.open(git_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:
-            # Nothing can be written here: git will say so, and nothing can be swept.
-            self._close = weakref.finalize(self, lambda: None)
-            return
+            return  # nothing can be written here: git will say so
         self._close = weakref.finalize(self, os.close, fd)
         with suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

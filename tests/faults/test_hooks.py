@@ -73,7 +73,7 @@ def test_a_push_that_was_given_up_is_decided_again_once_the_branch_has_moved(
     proxy.drop()
     held.rename(aside)
     # Past the proxy, which only the first one has to go through.
-    other.backend.hub.remote = type(other.backend.hub.remote)(str(remote.path))
+    other.go_directly()
     other.enter(2)
     proxy.clear()
     proxy.drop()

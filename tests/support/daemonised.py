@@ -13,6 +13,7 @@ from percyd.core.ids import STATE_REF
 from percyd.core.operations.agents import Join
 from percyd.repo.hub import Hub
 from percyd.repo.values import Remote
+from percyd.state.git import GitBackend
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
 from tests.support.checker import check
@@ -118,7 +119,13 @@ class FarBench(Bench):
     ) -> None:
         super().__init__(remote, number)
         self.far = remote
+        assert isinstance(self.backend, GitBackend)
+        self.hub = self.backend.hub
         self.set_deadline(deadline_s)
+
+    def go_directly(self) -> None:
+        """Reach the remote past daemon and proxy, by its path."""
+        self.hub.remote = Remote(str(self.far.path))
 
     def set_deadline(self, deadline_s: float) -> None:
         """A new store over the same hub."""
