@@ -75,7 +75,9 @@ class Wire:
         """
         with self._alone(deadline_s):
             first = self.reader.resolve(SEEN_STATE) is None
-            for _ in range(_TRIES):
+            tries = 0
+            while tries < _TRIES:
+                before = self.reader.resolve(SEEN_STATE)
                 result = self._network(
                     *("-c", "fetch.fsckObjects=true", *FETCH, "--prune"),
                     spec=[_STATE_SPEC],
@@ -83,9 +85,13 @@ class Wire:
                 )
                 if result.ok:
                     return self._seen_state()
+                if self.reader.resolve(SEEN_STATE) != before:
+                    # Another process of this clone was faster: no fault of anybody's.
+                    continue
+                tries += 1
                 self._require_own_disk()
                 # Who does not answer now either cannot be reached. Who does may have
-                # been interrupted, or another process moved our copy meanwhile.
+                # been interrupted.
                 listed = self._list(STATE_REF, failed=result, deadline_s=deadline_s)
                 tip = listed.get(STATE_REF, "")
                 if tip and not tip.strip("0"):
