@@ -9,6 +9,8 @@ import stat
 import subprocess
 from pathlib import Path
 
+from percyd.errors import GitError
+
 _DEADLINE_S = 600
 
 
@@ -42,12 +44,20 @@ def read_small(path: Path, limit: int = 4096) -> str | None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put a file in the place of whatever is at ``path``, in one step."""
+    """Put a file in the place of whatever is at ``path``, in one step.
+
+    Raises:
+        GitError: it cannot be written; what was there is untouched.
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.new")
     remove(scratch)
-    # A new name, and exclusively: nothing that is there already is written through.
-    with scratch.open("xb") as file:
-        file.write(content)
+    try:
+        # A new name, and exclusively: nothing that is there already is written through.
+        with scratch.open("xb") as file:
+            file.write(content)
+    except OSError as error:
+        remove(scratch)
+        raise GitError(f"{path} cannot be written: {error.strerror}") from error
     if is_real_folder(path):
         remove(path)
     scratch.replace(path)

@@ -60,10 +60,16 @@ def write_commits(
         return []
     stream = _stream(parent, commits)
     with _one_at_a_time(git):
-        result = git.run(
-            *("fast-import", "--quiet", "--force", "--done", "--date-format=raw"),
-            stdin=stream,
-        )
+        try:
+            result = git.run(
+                *("fast-import", "--quiet", "--force", "--done", "--date-format=raw"),
+                stdin=stream,
+            )
+        except GitError:
+            # It leaves a report each time, on a full disk above all.
+            for report in git.git_dir.glob("fast_import_crash_*"):
+                report.unlink(missing_ok=True)
+            raise
     oids = result.text.split()
     if len(oids) != len(commits) or not all(_OID.match(oid) for oid in oids):
         raise GitError("git fast-import: did not name the commits that it made")

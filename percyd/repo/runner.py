@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -53,7 +54,7 @@ class GitResult:
         """One line that says what git complained about, safe to show."""
         if self.timed_out:
             return "did not finish before its deadline"
-        return last_words(self.stderr) or f"exit code {self.code}"
+        return last_words(self.stderr) or _ending(self.code or 0)
 
 
 class Git:
@@ -238,6 +239,16 @@ def last_words(stderr: bytes) -> str:
     last = (said or lines or [""])[-1]
     plain = _CONTROL.sub(" ", last.removeprefix("fatal: ").removeprefix("error: "))
     return mask(plain).strip()[:_MESSAGE_LIMIT]
+
+
+def _ending(code: int) -> str:
+    """An exit code in words: a signal says more by its name (a limit on file size)."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended by signal {-code}"
 
 
 def _subcommand(args: tuple[str, ...]) -> str:

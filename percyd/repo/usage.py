@@ -43,17 +43,21 @@ class Usage:
 
 
 def _sweep(git_dir: Path, fd: int) -> None:
-    """Remove the lock files that nobody can hold any more."""
+    """Remove the files that nobody can be writing any more."""
     os.utime(fd)
     now_s = os.fstat(fd).st_mtime  # by the file system's own clock
-    for path in _locks(git_dir):
+    for path in _litter(git_dir):
         with suppress(OSError):
             if now_s - path.lstat().st_mtime >= _ORPHAN_S:
                 path.unlink()
-                log.warning("stale lock removed", extra={"path": str(path)})
+                log.warning("stale file removed", extra={"path": str(path)})
 
 
-def _locks(git_dir: Path) -> Iterator[Path]:
+def _litter(git_dir: Path) -> Iterator[Path]:
+    """Locks, and what was half-written when the disk was full or the power went."""
     yield from git_dir.glob("*.lock")
     yield from (git_dir / "refs").rglob("*.lock")
-    yield from (git_dir / "objects" / "info").rglob("*.lock")
+    objects = git_dir / "objects"
+    yield from (objects / "info").rglob("*.lock")
+    yield from objects.glob("??/tmp_obj_*")
+    yield from (objects / "pack").glob("tmp_*")

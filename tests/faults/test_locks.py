@@ -135,7 +135,8 @@ def test_the_first_process_in_a_hub_removes_what_dead_ones_left(
     remote = make_remote(tmp_path / "remote.git")
     path = tmp_path / "hub.git"
     with Hub.open(path, Remote(str(remote))):
-        names = (SEEN_LOCK, *HARMLESS, "refs/percyd/pending.lock")
+        names = [SEEN_LOCK, *HARMLESS, "refs/percyd/pending.lock"]
+        names += ["objects/pack/tmp_pack_x", "objects/0a/tmp_obj_x"]
         old = [put(path, name, age_s=60) for name in names]
         young = put(path, "refs/percyd/adopted.lock")
         with Hub.open(path, Remote(str(remote))):
@@ -145,7 +146,7 @@ def test_the_first_process_in_a_hub_removes_what_dead_ones_left(
         assert not any(lock.exists() for lock in old)
         # A git process may outlive its percyd, and hold one for a moment.
         assert young.exists()
-    assert "stale lock removed" in caplog.text
+    assert "stale file removed" in caplog.text
 
 
 def test_a_hub_that_is_used_keeps_its_locks_whoever_comes_and_goes(
