@@ -20,7 +20,7 @@ from percyd.intake.scan import Intake
 from percyd.repo import discover
 from percyd.repo.discover import Clone
 from percyd.repo.hub import Hub
-from percyd.repo.remotes import resolve_remote
+from percyd.repo.remotes import folder_of, resolve_remote
 from percyd.repo.runner import require_git
 from percyd.repo.values import Remote
 from percyd.state import reader
@@ -30,6 +30,8 @@ from percyd.state.store import StateStore
 
 #: Branches of these names leave no room for percyd's own refs beside them.
 BLOCKING = ("refs/heads/percy", "refs/heads/agent")
+#: What percyd moves itself.
+OWN_BRANCHES = tuple(f"{ref}/" for ref in BLOCKING)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Percyd:
             )
         require_git(environ)
         clone = discover.discover(start)
-        effective = load(*_config_files(clone), environ, flags or {})
+        effective = load(*config_files(clone), environ, flags or {})
         remote = resolve_remote(clone, effective.config.remote)
         home = Home.of(root, clone.name, clone.common_dir)
         return cls(
@@ -158,9 +160,26 @@ class Percyd:
     def warnings(self) -> list[str]:
         """What a person should know beside the state, each in one line."""
         try:
-            return self._base_warnings()
+            delayed = [f"{what}; {hint}" for what, hint in self.checked_out()]
+            return [*delayed, *self._base_warnings()]
         except PercydError as error:
             return [str(error)]  # it is no reason to show nothing
+
+    def checked_out(self) -> list[tuple[str, str]]:
+        """The branches of percyd's own that cannot move, and what to do about each.
+
+        Git moves no branch that is checked out where it is pushed to (DESIGN 2).
+        """
+        folder = folder_of(self.remote)
+        if folder is None:
+            return []
+        where = "here" if self.remote.is_local else "in the remote"
+        what = f"is checked out {where}, so that what has to move it waits"
+        return [
+            (f"branch_checked_out: {name} {what}", "check out another branch there")
+            for name in sorted(discover.checked_out_branches(folder))
+            if f"refs/heads/{name}".startswith(OWN_BRANCHES)
+        ]
 
     def _base_warnings(self) -> list[str]:
         branch = self.intake.branch
@@ -182,7 +201,7 @@ class Percyd:
             self.hub.close()
 
 
-def _config_files(clone: Clone) -> tuple[bytes | None, bytes | None]:
+def config_files(clone: Clone) -> tuple[bytes | None, bytes | None]:
     """The configuration's two files, as the working files have them."""
     if clone.work_tree is None:
         branch = discover.current_branch(clone)

@@ -40,6 +40,7 @@ GROUPS = {
     "outcome": "daemon",
     "demo": "daemon",
     "bench": "daemon",
+    "doctor": "daemon",
     "__main__": "cli",
 }
 #: What everybody may import: no layer, nothing below it.

@@ -21,6 +21,7 @@ COMMANDS = {
     "task": "percyd.cli.task:task",
     "log": "percyd.cli.reads:log",
     "verify": "percyd.cli.verify:verify",
+    "doctor": "percyd.cli.doctor:doctor",
     "config": "percyd.cli.reads:config",
     "demo": "percyd.cli.demo:demo",
     "bench": "percyd.cli.bench:bench",

@@ -105,9 +105,9 @@ def is_unborn(clone: Clone) -> bool:
     return Git(clone.common_dir).ref("HEAD") is None
 
 
-def checked_out_branches(clone: Clone) -> set[str]:
-    """The short names of the branches that some work tree of the clone is on."""
-    listing = Git(clone.common_dir).run("worktree", "list", "--porcelain", "-z")
+def checked_out_branches(git_dir: Path) -> set[str]:
+    """The short names of the branches that some work tree of a repository is on."""
+    listing = Git(git_dir).run("worktree", "list", "--porcelain", "-z")
     found = set()
     for block in listing.text.split("\0\0"):
         lines = block.split("\0")

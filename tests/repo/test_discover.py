@@ -135,7 +135,7 @@ def test_branches_are_read_by_their_short_names(repo: Path, tmp_path: Path) -> N
 
     assert discover.current_branch(clone) == "main"
     assert set(discover.local_branches(clone)) == {"main", "feature/x", "linked"}
-    assert discover.checked_out_branches(clone) == {"main", "linked"}
+    assert discover.checked_out_branches(clone.common_dir) == {"main", "linked"}
     assert not discover.is_unborn(clone)
 
 
@@ -144,7 +144,7 @@ def test_a_detached_head_is_no_branch(repo: Path) -> None:
     clone = discover.discover(repo)
 
     assert discover.current_branch(clone) is None
-    assert discover.checked_out_branches(clone) == set()
+    assert discover.checked_out_branches(clone.common_dir) == set()
 
 
 def test_a_repository_without_commits_is_unborn(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_repository_without_commits_is_unborn(tmp_path: Path) -> None:
     assert discover.is_unborn(clone)
     assert discover.local_branches(clone) == {}
     assert discover.current_branch(clone) == "main"
-    assert discover.checked_out_branches(clone) == set()
+    assert discover.checked_out_branches(clone.common_dir) == set()
 
 
 def test_a_commit_contains_its_ancestors_and_nothing_unknown(repo: Path) -> None:

@@ -1,0 +1,112 @@
+"""All checks, from the ground up: what a later one needs, an earlier one has found."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+
+from percyd.clock import SystemClock, SystemRandomness
+from percyd.config import Effective, load
+from percyd.doctor import here, there
+from percyd.doctor.check import Check, fine, of_error
+from percyd.errors import PercydError, RemoteUnreachable, UsageError
+from percyd.home import Home, state_root, workspace_of
+from percyd.repo import discover
+from percyd.repo.discover import Clone
+from percyd.repo.remotes import resolve_remote
+from percyd.repo.runner import require_git
+from percyd.session import Percyd, config_files
+
+Examination = Callable[[Percyd], Iterator[Check]]
+
+#: In this order; what is on the remote is not asked for once it does not answer.
+_THERE: tuple[tuple[str, Examination], ...] = (
+    ("remote", there.remote),
+    ("push", there.push),
+    ("branches", there.branches),
+    ("base", there.base),
+    ("state", there.state),
+    ("checkouts", there.checkouts),
+    ("remote locks", there.locks),
+)
+_HERE: tuple[tuple[str, Examination], ...] = (
+    ("hub", here.hub),
+    ("runners", here.runners),
+    ("agents", here.agents),
+    ("slots", here.slots),
+)
+
+
+def examine(start: Path, environ: Mapping[str, str]) -> Iterator[Check]:
+    """Look at everything, one after the other.
+
+    Raises:
+        NotARepository: there is nothing to look at.
+        UsageError: ``start`` is inside a percyd workspace.
+    """
+    try:
+        version = require_git(environ)
+    except PercydError as error:
+        yield of_error("git", error)
+        return
+    clone, home = _find(start, environ)
+    where = shutil.which("git", path=environ.get("PATH"))
+    yield fine("git", f"{'.'.join(map(str, version))}, {where}")
+    bare = ", bare" if clone.bare else ""
+    yield fine("repository", f"{clone.work_tree or clone.common_dir}{bare}")
+    percyd = yield from _open(clone, home, environ)
+    if percyd is None:
+        return
+    try:
+        for examinations in (_THERE, _HERE):
+            for name, act in examinations:
+                try:
+                    yield from act(percyd)
+                except RemoteUnreachable as error:
+                    yield of_error(name, error)
+                    break
+                except PercydError as error:
+                    yield of_error(name, error)
+    finally:
+        percyd.close()
+
+
+def _find(start: Path, environ: Mapping[str, str]) -> tuple[Clone, Home]:
+    root = state_root(environ)
+    if workspace_of(start, root):
+        raise UsageError(
+            "this is a percyd workspace: a task's own copy of the repository",
+            hint="run the command in your clone",
+        )
+    clone = discover.discover(start)
+    return clone, Home.of(root, clone.name, clone.common_dir)
+
+
+def _open(
+    clone: Clone, home: Home, environ: Mapping[str, str]
+) -> Generator[Check, None, Percyd | None]:
+    """Percyd with whatever can be read; None if there is no way to go on."""
+    effective = yield from _config(clone, environ)
+    try:
+        remote = resolve_remote(clone, effective.config.remote)
+        home.ensure()
+    except PercydError as error:
+        yield of_error("set-up", error)
+        return None
+    yield fine("local state", str(home.path))
+    clock, randomness = SystemClock(), SystemRandomness()
+    return Percyd(clone, effective, remote, home, environ, clock, randomness)
+
+
+def _config(
+    clone: Clone, environ: Mapping[str, str]
+) -> Generator[Check, None, Effective]:
+    """The configuration; the default one if it is not valid."""
+    try:
+        effective = load(*config_files(clone), environ, {})
+    except PercydError as error:
+        yield of_error("config", error)
+        return load(None, None, {}, {})
+    yield fine("config", "valid; percyd config shows every value")
+    return effective

@@ -1,0 +1,94 @@
+"""What is on this machine: percyd's hub, runners, dead agents and what they left."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from percyd.core.edges import AgentStatus
+from percyd.doctor.check import Check, fine, problem, warning
+from percyd.errors import StateRefused
+from percyd.home import FileLock
+from percyd.repo.worktrees import SlotClone
+from percyd.runners.base import available
+from percyd.runners.command import registry
+from percyd.session import Percyd
+
+_HOW_TO_RESCUE = "percyd serve and percyd worker see to it when they start here"
+
+
+def hub(percyd: Percyd) -> Iterator[Check]:
+    """Can everything be read that percyd knows of the state?"""
+    damage = percyd.hub.damage()
+    if damage is None:
+        yield fine("hub", str(percyd.home.hub))
+        return
+    yield problem(
+        "hub",
+        f"percyd's own copy of percy/state is damaged: {damage}",
+        "end what percyd runs here and put its copy aside, another is made: "
+        f"{percyd.store.backend.ways.anew()}",
+        StateRefused.exit_code,
+    )
+
+
+def runners(percyd: Percyd) -> Iterator[Check]:
+    """Are the programs of the configured runners there?"""
+    config = percyd.effective.config
+    found = registry(config)
+    if config.runner is not None and config.runner not in found:
+        yield warning(
+            "runners",
+            f"the default runner {config.runner} has no [runners.{config.runner}]",
+            "add it to .percy/config.toml: its tasks wait for ever without it",
+        )
+    if not found:
+        yield fine("runners", "none is configured: only tasks with `run` are done")
+    for name, runner in sorted(found.items()):
+        if available(runner, percyd.environ.get("PATH")):
+            yield fine("runners", f"{name}: {runner.program}")
+        else:
+            yield warning(
+                "runners",
+                f"{name}: {runner.program} is not on PATH here",
+                "install it, or leave its tasks to another machine",
+            )
+
+
+def agents(percyd: Percyd) -> Iterator[Check]:
+    """Which agents of this clone have died without a word?"""
+    try:
+        state = percyd.last_known()
+    except StateRefused:
+        return  # said by `hub`, with what to do
+    known = state.snapshot.agents if state else {}
+    alive = 0
+    for path in sorted(percyd.home.lock("any").parent.glob("*.lock")):
+        agent = known.get(path.stem)
+        if agent is None or agent.status is not AgentStatus.JOINED:
+            continue
+        if FileLock(path).holder() is not None:
+            alive += 1
+        else:
+            yield warning(
+                "agents",
+                f"the process of {agent.id} is gone, and its tasks are still its own",
+                _HOW_TO_RESCUE,
+            )
+    yield fine("agents", f"{alive} of this clone at work")
+
+
+def slots(percyd: Percyd) -> Iterator[Check]:
+    """Is there work in the slots that nobody has rescued?"""
+    folders = sorted(percyd.home.slots.glob("[0-9]*"))
+    for folder in folders:
+        lock = FileLock(percyd.home.lock(f"slot-{folder.name}"))
+        if lock.holder() is not None:
+            continue
+        for left in SlotClone(folder, percyd.hub).worktrees():
+            yield warning(
+                "slots",
+                f"a dead process has left {shlex.quote(str(left))}",
+                _HOW_TO_RESCUE,
+            )
+    yield fine("slots", f"{len(folders)} made")

@@ -1,0 +1,137 @@
+"""What is on the remote: can it be reached, can it do what percyd needs, the state."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from percyd.core.ids import AGENT_REFS, STATE_REF, short_ref
+from percyd.core.records import FORMAT
+from percyd.doctor.check import Check, fine, problem, warning
+from percyd.errors import NotInitialised, StateRefused
+from percyd.intake.base import base_branch
+from percyd.repo.probe import try_push
+from percyd.repo.remotes import folder_of
+from percyd.repo.runner import mask
+from percyd.session import BLOCKING, Percyd
+
+#: Below this ref a push is tried, without sending anything.
+_TRIED_REF = f"{AGENT_REFS}doctor-000000"
+#: A git command holds its locks for moments.
+_STALE_S = 600
+
+
+def remote(percyd: Percyd) -> Iterator[Check]:
+    """Does it answer?"""
+    url = mask(percyd.remote.url)
+    percyd.hub.ls_remote("refs/heads/no-such-branch")
+    if percyd.remote.is_local:
+        yield fine("remote", f"this repository itself: {url}")
+    else:
+        yield fine("remote", url)
+
+
+def push(percyd: Percyd) -> Iterator[Check]:
+    """May we push there, and can it move several refs at once?"""
+    beat = percyd.store.backend.ring()[0]
+    against = try_push(percyd.hub, beat, _TRIED_REF)
+    if against is None:
+        yield fine("push", "allowed and atomic; nothing was sent")
+    else:
+        yield problem(
+            "push",
+            f"the remote does not take an atomic push: {against}",
+            "percyd needs the right to push, and a git server that can move several "
+            "refs at once",
+        )
+
+
+def branches(percyd: Percyd) -> Iterator[Check]:
+    """Do branches of others stand where percyd's own have to be?"""
+    found = [
+        ref
+        for ref in _branches(percyd)
+        if ref in BLOCKING or ref.startswith(f"{STATE_REF}/")
+    ]
+    for ref in found:
+        yield problem(
+            "branches",
+            f"the remote has a branch {short_ref(ref)}, which leaves no room for "
+            "percyd's own",
+            "rename it",
+            exit_code=2,
+        )
+    if not found:
+        yield fine("branches", "none is in the way of percy/... and agent/...")
+
+
+def base(percyd: Percyd) -> Iterator[Check]:
+    """Is the branch there that plans start from?"""
+    chosen = percyd.effective.config.base
+    branch = base_branch(percyd.hub, percyd.clone, chosen)
+    if f"refs/heads/{branch}" in _branches(percyd):
+        yield fine("base", branch)
+    else:
+        yield problem(
+            "base", f"{branch} is not on the remote", f"push {branch} first", 2
+        )
+
+
+def _branches(percyd: Percyd) -> list[str]:
+    try:
+        return percyd.hub.remote_branches()
+    except StateRefused:
+        return []  # said by `state`, with what to do
+
+
+def state(percyd: Percyd) -> Iterator[Check]:
+    """Is it one to build on?"""
+    try:
+        tip = percyd.refresh().tip
+    except NotInitialised:
+        yield warning("state", "percyd is not set up here", "run percyd init")
+        return
+    count = percyd.hub.git.run("rev-list", "--count", tip, "--").text
+    yield fine(
+        "state",
+        f"percy/state at {tip}, format {FORMAT}, commits: {count}; "
+        "percyd verify judges each of them",
+    )
+
+
+def checkouts(percyd: Percyd) -> Iterator[Check]:
+    """Is a branch checked out where percyd has to move it?"""
+    found = percyd.checked_out()
+    for message, hint in found:
+        yield warning("checkouts", message, hint)
+    if folder_of(percyd.remote) is not None and not found:
+        yield fine("checkouts", "none of percyd's branches is checked out")
+
+
+def locks(percyd: Percyd) -> Iterator[Check]:
+    """Lock files that a crash has left in a remote that is a folder here."""
+    folder = folder_of(percyd.remote)
+    if folder is None:
+        return
+    found = [path for path in _lock_files(folder) if _is_old(percyd, path)]
+    for path in found:
+        yield warning(
+            "remote locks",
+            f"{shlex.quote(str(path))} is older than {_STALE_S // 60} minutes",
+            "if no git command runs there, remove it: nothing moves under it",
+        )
+    if not found:
+        yield fine("remote locks", "none is left of a crash")
+
+
+def _lock_files(git_dir: Path) -> list[Path]:
+    return sorted([*git_dir.glob("*.lock"), *(git_dir / "refs").rglob("*.lock")])
+
+
+def _is_old(percyd: Percyd, path: Path) -> bool:
+    try:
+        changed_s = path.lstat().st_mtime
+    except FileNotFoundError:
+        return False
+    return percyd.clock.now().timestamp() - changed_s > _STALE_S

@@ -1,0 +1,164 @@
+"""``percyd doctor`` from outside: what it finds, what it says, what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.gitrepo import git, make_repo, refs
+from tests.support.newuser import (
+    Done,
+    NewUser,
+    checkout,
+    finish,
+    new_user,
+    percyd,
+    settings,
+    start,
+)
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> NewUser:
+    return new_user(tmp_path)
+
+
+def found(done: Done, mark: str) -> dict[str, Any]:
+    """The checks with a mark, by name; there may only be one of each name."""
+    checks = [check for check in done.document["checks"] if check["mark"] == mark]
+    assert done.document["summary"][mark] == len(checks)
+    names = [check["name"] for check in checks]
+    assert len(names) == len(set(names)), checks
+    return dict(zip(names, checks, strict=True))
+
+
+def test_all_is_well_and_nothing_is_left_behind(user: NewUser) -> None:
+    before = refs(user.remote), checkout(user.clone)
+
+    done = user.percyd("doctor")
+    as_json = user.percyd("doctor", "--json")
+
+    assert (refs(user.remote), checkout(user.clone)) == before
+    assert {line.split()[0] for line in done.out.splitlines()} == {"ok"}
+    assert done.err == ""
+    assert found(as_json, "warning") == found(as_json, "problem") == {}
+    checks = found(as_json, "ok")
+    assert {"git", "remote", "push", "branches", "base", "state"} <= set(checks)
+    assert user.refs()["refs/heads/percy/state"] in checks["state"]["message"]
+
+
+def test_it_works_in_a_bare_repository_and_without_a_remote(
+    user: NewUser, tmp_path: Path
+) -> None:
+    assert "bare" in percyd(user.remote, "doctor").out
+    alone = make_repo(tmp_path / "alone")
+    done = percyd(alone, "doctor", "--json")
+    assert "this repository itself" in found(done, "ok")["remote"]["message"]
+    assert found(done, "warning")["state"]["hint"] == "run percyd init"
+    assert [ref for ref in refs(alone) if "percy" in ref] == []
+
+
+def test_outside_of_a_repository_there_is_one_line(tmp_path: Path) -> None:
+    done = percyd(tmp_path, "doctor", code=2)
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert "not in a Git repository" in done.said[0]
+
+
+def test_a_broken_configuration_hides_nothing_else(user: NewUser) -> None:
+    (user.clone / ".percy/config.toml").write_text("basis = 1\n")
+    done = user.percyd("doctor", "--json", code=2)
+    problems = found(done, "problem")
+    assert list(problems) == ["config"]
+    assert "basis" in problems["config"]["message"]
+    assert {"remote", "push", "state"} <= set(found(done, "ok"))
+
+
+def test_a_remote_that_is_down_is_one_problem(user: NewUser, tmp_path: Path) -> None:
+    user.remote.rename(tmp_path / "away.git")
+    done = user.percyd("doctor", "--json", code=3)
+    assert list(found(done, "problem")) == ["remote"]
+    assert {"hub", "slots"} <= set(found(done, "ok"))
+
+
+def test_a_remote_without_atomic_pushes_is_a_problem(user: NewUser) -> None:
+    git(user.remote, "config", "receive.advertiseAtomic", "false")
+    done = user.percyd("doctor", "--json", code=1)
+    problems = found(done, "problem")
+    assert list(problems) == ["push"]
+    assert "atomic" in problems["push"]["message"]
+
+
+@pytest.mark.parametrize("name", ["agent", "percy"])
+def test_a_branch_in_the_way_is_named(tmp_path: Path, name: str) -> None:
+    clone = make_repo(tmp_path / "shop")
+    git(clone, "branch", name)
+    done = percyd(clone, "doctor", "--json", code=2)
+    problems = found(done, "problem")
+    assert list(problems) == ["branches"]
+    assert f"branch {name}," in problems["branches"]["message"]
+
+
+def test_a_base_that_is_not_on_the_remote_is_a_problem(user: NewUser) -> None:
+    (user.clone / ".percy/config.toml").write_text('base = "trunk"\n')
+    done = user.percyd("doctor", "--json", code=2)
+    assert found(done, "problem")["base"]["hint"] == "push trunk first"
+
+
+def test_a_runner_that_is_not_there_is_a_warning(user: NewUser) -> None:
+    runner = '[runners.mytool]\ntype = "command"\ncommand = ["no-such-tool"]\n'
+    (user.clone / ".percy/config.toml").write_text(settings() + runner)
+    done = user.percyd("doctor", "--json")
+    assert "no-such-tool" in found(done, "warning")["runners"]["message"]
+
+
+def test_a_checked_out_plan_branch_is_shown_by_doctor_and_status(
+    tmp_path: Path,
+) -> None:
+    user = new_user(tmp_path, with_remote=False)
+    user.commit_plan("p.yaml", "title: P\ntasks: [{id: a, title: A, run: 'true'}]\n")
+    user.percyd("plan", "submit", ".percy/plans/p.yaml")
+    assert "branch_checked_out" not in user.percyd("status").out
+    git(user.clone, "checkout", "-q", "percy/plan/p")
+
+    done = user.percyd("doctor", "--json")
+
+    message = found(done, "warning")["checkouts"]["message"]
+    assert message.startswith("branch_checked_out: percy/plan/p is checked out here")
+    assert "branch_checked_out: percy/plan/p" in user.percyd("status").out
+
+
+def test_an_old_lock_file_of_the_remote_is_named_and_left(user: NewUser) -> None:
+    fresh = user.remote / "refs/heads/percy/state.lock"
+    old = user.remote / "packed-refs.lock"
+    for path in (fresh, old):
+        path.touch()
+    os.utime(old, (1_000_000_000, 1_000_000_000))
+    done = user.percyd("doctor", "--json")
+    assert str(old) in found(done, "warning")["remote locks"]["message"]
+    assert old.exists()
+    assert fresh.exists()
+
+
+def test_a_dead_agent_and_what_it_left_are_named_until_the_next_start(
+    user: NewUser,
+) -> None:
+    run = "echo a > a.txt"
+    user.commit_plan("p.yaml", f"title: P\ntasks: [{{id: a, title: A, run: {run}}}]\n")
+    process = start(
+        "serve", "--until-idle", cwd=user.clone, PERCY_FAILPOINT="collected:kill"
+    )
+    assert finish(process).code == -signal.SIGKILL
+    before = user.refs()
+
+    warnings = found(user.percyd("doctor", "--json"), "warning")
+
+    assert user.refs() == before
+    assert set(warnings) == {"agents", "slots"}
+    assert "p.a.1" in warnings["slots"]["message"]
+    user.percyd("serve", "--until-idle")
+    assert found(user.percyd("doctor", "--json"), "warning") == {}
