@@ -18,6 +18,9 @@ HUB_CONFIG = (
     ("core.fsync", "committed"),
     ("core.fsyncMethod", "fsync"),
     ("core.logAllRefUpdates", "false"),
+    # One sync for each pack instead of one for each object; `packs` keeps them few.
+    ("fastimport.unpackLimit", "1"),
+    ("transfer.unpackLimit", "1"),
     # Two percyd processes may share a hub.
     ("core.filesRefLockTimeout", "2000"),
     ("core.packedRefsTimeout", "5000"),

@@ -16,7 +16,7 @@ from typing import Self
 
 from percyd.core.refs import MergeConflict, Merged, Oid
 from percyd.errors import GitError
-from percyd.repo import birth, merging, snapshots
+from percyd.repo import birth, merging, packs, snapshots
 from percyd.repo.facts import TreeFacts, TreeScanner
 from percyd.repo.values import Identity, Remote
 from percyd.repo.wire import FETCH, SEEN_STATE, Wire
@@ -74,8 +74,9 @@ class Hub(Wire):
         return self.git.ref(ADOPTED_REF)
 
     def adopt(self, tip: Oid) -> None:
-        """Remember a good tip of the state."""
+        """Remember a good tip of the state; a good moment to clear up, too."""
         self.git.run("update-ref", ADOPTED_REF, tip)
+        packs.tidy(self.git)
 
     def damage(self) -> str | None:
         """What git cannot read of the state's newest tips here; None if all is well.
@@ -169,8 +170,3 @@ class Hub(Wire):
     ) -> Oid | None:
         """Commit everything in a folder on top of ``parent``; None if nothing differs."""
         return snapshots.snapshot(self.git, work_tree, parent, message, author, when)
-
-    def repack(self) -> None:
-        """Pack objects and refs; what nothing refers to is kept (a push may need it)."""
-        self.git.run("repack", "-a", "-d", "-k", "-q", deadline_s=1800)
-        self.git.run("pack-refs", "--all")

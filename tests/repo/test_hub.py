@@ -17,6 +17,7 @@ from percyd.errors import (
 )
 from percyd.repo.hub import ADOPTED_REF, Hub
 from percyd.repo.objects import write_commits
+from percyd.repo.packs import MOST_PACKS
 from percyd.repo.values import Identity, NewCommit, PushOutcome, Remote
 from tests.support.gitrepo import (
     NOWHERE,
@@ -336,14 +337,18 @@ def test_what_is_pinned_stays_until_it_is_let_go(hub: Hub) -> None:
     assert hub.git.ref(ref) is None
 
 
-def test_repacking_keeps_what_nothing_refers_to(hub: Hub) -> None:
-    (kept,) = write_commits(hub.git, None, [NewCommit("kept", WHEN, {"a": b"1"})])
-    write_commits(hub.git, None, [NewCommit("next", WHEN, {"a": b"2"})])
+def test_packs_stay_few_and_nothing_is_dropped(hub: Hub) -> None:
+    built = [
+        write_commits(hub.git, None, [NewCommit(str(n), WHEN, {"a": b"%d" % n})])[0]
+        for n in range(MOST_PACKS + 2)
+    ]
+    before = len(list(hub.path.glob("objects/pack/*.pack")))
 
-    hub.repack()
-    hub.repack()  # git keeps what is loose loose where there was no pack before
+    hub.adopt(built[-1])
 
-    assert hub.reader.resolve(kept) == kept
+    assert before > MOST_PACKS
+    assert len(list(hub.path.glob("objects/pack/*.pack"))) < MOST_PACKS // 2
+    assert [hub.reader.resolve(oid) for oid in built] == built
     assert git(hub.path, "count-objects", "-v").startswith("count: 0")
 
 
