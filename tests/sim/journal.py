@@ -63,7 +63,8 @@ class Journal:
     calls: list[Call] = field(default_factory=list)
     answered: list[Call] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)
-    #: The trees that a gate has passed.
+    #: The tasks whose gate ran, once for each run, and the trees that one has passed.
+    gates: list[str] = field(default_factory=list)
     passed: set[Oid] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 

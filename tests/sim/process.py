@@ -56,6 +56,19 @@ class SeededRandomness:
         return self.random.uniform(low, high)
 
 
+@dataclass(frozen=True)
+class Habits:
+    """How programs and gates behave: shares of one, and seconds."""
+
+    breaks: float = 0.08
+    takes_long: float = 0.3
+    gate_s: tuple[float, float] = (0.05, 0.8)
+    gate_says_no: float = 0.05
+
+
+USUAL = Habits()
+
+
 @dataclass
 class Surroundings:
     """What a process is started in."""
@@ -63,6 +76,7 @@ class Surroundings:
     scheduler: Scheduler
     random: Random
     journal: Journal
+    habits: Habits = USUAL
 
 
 class Process:
@@ -218,8 +232,7 @@ class Place:
         held.begin(base)
         try:
             self._program(held, base)
-            fate = random.random()
-            if fate < 0.08:
+            if random.random() < self._process.around.habits.breaks:
                 raise AttemptFailed(Reason.RUNNER_FAILED, "it broke")
             commit = self._commit(task, base, "done")
             self._landing(held, base).land(
@@ -231,12 +244,13 @@ class Place:
     def _program(self, held: HeldClaim, base: Oid) -> None:
         process, task = self._process, held.task
         random, journal = process.around.random, process.around.journal
+        takes_long = process.around.habits.takes_long
         now = process.around.scheduler.now
         program = Program(task.id, task.attempt, task.claim or "", process.machine, now)
         journal.began(program)
         try:
             for step in range(random.choice((1, 1, 2))):
-                bounds_s = LONG_S if random.random() < 0.3 else SHORT_S
+                bounds_s = LONG_S if random.random() < takes_long else SHORT_S
                 if process.clock.wait(held.stop, random.uniform(*bounds_s)):
                     raise Interrupted
                 if random.random() < 0.3:
@@ -265,7 +279,7 @@ class Place:
         return Rider(RefMove(ref, self._pushed, commit), landed)
 
     def _landing(self, held: HeldClaim, base: Oid) -> Landing:
-        shop = cast(Any, Shop(self._process))
+        shop = cast(Any, Shop(self._process, held.task))
         return Landing(
             held=held,
             shop=shop,
@@ -282,8 +296,9 @@ class Place:
 class Shop:
     """The ports to the outside that a landing needs: merges, a checkout, a gate."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, task: Task) -> None:
         self._process = process
+        self._task = task
         self._backend: MemoryBackend = process.clone
         self.store, self.clock = process.store, process.clock
         self.hub = self.processes = self
@@ -311,9 +326,10 @@ class Shop:
     ) -> ProcessResult:
         """A gate: it takes its time, and says no now and then."""
         around = self._process.around
-        if self.clock.wait(stop, around.random.uniform(0.05, 0.8)):
+        around.journal.gates.append(self._task.id)
+        if self.clock.wait(stop, around.random.uniform(*around.habits.gate_s)):
             return ProcessResult(Ending.STOPPED)
-        code = int(around.random.random() < 0.05)
+        code = int(around.random.random() < around.habits.gate_says_no)
         if code == 0:
             around.journal.passed.add(self._tree)
         return ProcessResult(Ending.EXITED, code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -20,7 +20,14 @@ from percyd.state.store import StateStore
 from tests.sim.journal import Journal
 from tests.sim.judge import judge, unsettled
 from tests.sim.network import PUSH_FAULTS, Network, SimBackend
-from tests.sim.process import LEASE_S, Process, SeededRandomness, Surroundings
+from tests.sim.process import (
+    LEASE_S,
+    USUAL,
+    Habits,
+    Process,
+    SeededRandomness,
+    Surroundings,
+)
 from tests.sim.scheduler import Machine, Scheduler, Stuck
 from tests.support.state import FakeClock, plan, task
 
@@ -49,6 +56,7 @@ class World:
     """One seed's run."""
 
     seed: int
+    habits: Habits = USUAL
     random: Random = field(init=False)
     scheduler: Scheduler = field(init=False)
     network: Network = field(init=False)
@@ -59,7 +67,9 @@ class World:
         self.scheduler = Scheduler(self.random)
         self.network = Network(self.scheduler, self.random, MemoryRemote())
         self.journal = Journal(self.network)
-        self._around = Surroundings(self.scheduler, self.random, self.journal)
+        self._around = Surroundings(
+            self.scheduler, self.random, self.journal, self.habits
+        )
         self.clones: list[SimBackend] = []
         self._processes: list[Process] = []
         self._peace = False
@@ -80,12 +90,12 @@ class World:
         self.scheduler.spawn(self._nobody, self._nemesis, "nemesis")
         return self.finish()
 
-    def set_up(self, machines: int) -> None:
+    def set_up(self, machines: int, slots: int | None = None) -> None:
         """Machines with a clone and a process each."""
         for number in range(machines):
             clone = SimBackend(self.network, Machine(f"host{number}"))
             self.clones.append(clone)
-            self.start(clone)
+            self.start(clone, slots=slots)
 
     def pass_time(self, seconds: float) -> None:
         """Let everybody run for so long."""
@@ -109,11 +119,11 @@ class World:
 
     # The plans
 
-    def take_in(self, name: str) -> None:
-        """A person hands in a plan of a few tasks."""
+    def take_in(self, name: str, tasks: Sequence[Task] = ()) -> None:
+        """A person hands in a plan; of a few tasks that the seed decides, if not told."""
         record = plan(name, self._base, limits=Limits(backoff_s=0.3, max_attempts=3))
         store = self._operator
-        store.apply(TakeIn(store.stamp(), record, self._tasks(name)))
+        store.apply(TakeIn(store.stamp(), record, tuple(tasks) or self._tasks(name)))
 
     def _tasks(self, name: str) -> tuple[Task, ...]:
         random = self.random
@@ -129,9 +139,11 @@ class World:
 
     # The machines
 
-    def start(self, clone: SimBackend, buries: str = "") -> None:
+    def start(
+        self, clone: SimBackend, buries: str = "", slots: int | None = None
+    ) -> None:
         """Start percyd on a clone."""
-        slots = self.random.choice((1, 2))
+        slots = slots or self.random.choice((1, 2))
         process = Process(self._around, clone, slots, buries)
         self._processes.append(process)
         self.scheduler.spawn(process.machine, process.main, "main")
