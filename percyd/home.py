@@ -19,7 +19,7 @@ from typing import Self
 
 import platformdirs
 
-from percyd.errors import RefusedError, UsageError
+from percyd.errors import PercydError, RefusedError, UsageError
 
 STATE_DIR = "PERCYD_STATE_DIR"
 SLOTS = "slots"
@@ -190,17 +190,33 @@ class FileLock:
         self.release()
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; true if it is held now."""
+        """Take the lock if it is free; true if it is held now.
+
+        Raises:
+            PercydError: its file cannot be written.
+        """
         if self._fd is not None:
             return True
+        try:
+            self._fd = self._open()
+        except OSError as error:
+            raise PercydError(
+                f"{self.path} cannot be written: {error.strerror}"
+            ) from error
+        return self._fd is not None
+
+    def _open(self) -> int | None:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not self._lock(fd):
+        try:
+            if self._lock(fd):
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, str(os.getpid()).encode(), 0)
+                return fd
+        except OSError:
             os.close(fd)
-            return False
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
-        self._fd = fd
-        return True
+            raise
+        os.close(fd)
+        return None
 
     def _lock(self, fd: int) -> bool:
         for _ in range(LOCK_TRIES):
