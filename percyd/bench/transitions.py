@@ -18,7 +18,8 @@ from percyd.state.store import StateStore
 TITLE = "Transitions: threads of one process apply small independent operations"
 #: How much faster than the loop of raw pushes this many threads should be.
 FASTER, CROWD = 12, 64
-#: A claim, its work, its release.
+#: A claim, its work, its end. Each task is used once: a record that grows with every
+#: attempt would be measured instead.
 _STEPS = 3
 _MOST_CYCLES = 16
 
@@ -37,7 +38,8 @@ def _case(lab: Lab, threads: int) -> Row:
     with lab.ground() as (ground, first):
         agents = [agent_of(n) for n in range(threads)]
         join(first, *agents)
-        take_in(first, ground.base, free_tasks("p", threads * 2))
+        tasks = threads * (cycles * lab.scale.rounds + 1)
+        take_in(first, ground.base, free_tasks("p", tasks))
         store, backend = ground.open("second")
         store.refresh()
         _round(lab, store, agents, 1, ground.base)
@@ -79,7 +81,7 @@ def _facts(row: Row, counted: dict[str, float], done: int) -> dict[str, float]:
 def _round(
     lab: Lab, store: StateStore, agents: list[Agent], cycles: int, base: Oid
 ) -> float:
-    """Let every agent claim, work and release in a thread; seconds until all are done."""
+    """Let every agent claim, work and fail in a thread; seconds until all are done."""
     start = threading.Barrier(len(agents) + 1)
     errors: list[PercydError] = []
 
@@ -108,5 +110,5 @@ def _round(
 def _cycle(store: StateStore, agent: str, base: Oid) -> None:
     (task,) = claim(store, agent)
     store.apply(Work(store.stamp(), fence(task), base))
-    released = Ending("released", Why(code=Reason.RELEASED))
-    store.apply(EndAttempt(store.stamp(), fence(task), released))
+    failed = Ending("failed", Why(code=Reason.UNSUPPORTED_REPOSITORY))
+    store.apply(EndAttempt(store.stamp(), fence(task), failed))
