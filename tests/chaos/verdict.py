@@ -1,0 +1,115 @@
+"""What must hold once all is well again, judged from outside with git and the system."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from tests.chaos.stage import Stage
+from tests.chaos.work import Work
+from tests.support.checker import check
+
+#: What a slot keeps: its clone, and the index files of its checkouts.
+OWN = ("repo.git", ".percyd")
+#: What percyd leaves on a remote (docs/state-format).
+REFS = (
+    *("refs/heads/main", "refs/heads/percy/state", "refs/heads/percy/plan/"),
+    *("refs/heads/agent/", "refs/percy/agents/", "refs/percy/rescue/"),
+)
+Tasks = dict[str, dict[str, Any]]
+
+
+def problems(stage: Stage, todo: Work, tasks: Tasks) -> Iterator[str]:
+    """Everything that is wrong; nothing runs any more."""
+    yield from check(stage.remote)
+    verified = stage.percyd("verify")
+    if verified.returncode != 0:
+        yield f"percyd verify: {verified.returncode}: {verified.stdout} {verified.stderr}"
+    yield from _fsck(stage)
+    yield from ends(tasks, todo)
+    yield from results(stage, tasks)
+    yield from journal(stage, tasks)
+    yield from leftovers(stage)
+
+
+def _fsck(stage: Stage) -> Iterator[str]:
+    said = stage.git(stage.remote, "fsck", "--full", "--no-dangling", "--no-progress")
+    if said:
+        yield f"git fsck: {said}"
+
+
+def ends(tasks: Tasks, todo: Work) -> Iterator[str]:
+    """Every task has ended as its program and the graph want it, for a reason."""
+    if tasks.keys() != todo.ends.keys():
+        yield f"tasks: {sorted(tasks.keys() ^ todo.ends.keys())}"
+    for name, task in tasks.items():
+        wanted, found = todo.ends[name], (task["status"], task["reason"])
+        if found[0] != wanted or (found[1] is None) != (wanted == "completed"):
+            yield f"{name} is {found}, and should be {wanted}"
+
+
+def results(stage: Stage, tasks: Tasks) -> Iterator[str]:
+    """What a completed task made is on its plan's branch once, and nothing else is."""
+    merged: list[str] = []
+    lines: dict[str, str] = {}
+    for plan in sorted({task["plan"] for task in tasks.values()}):
+        branch = f"percy/plan/{plan}"
+        trailer = "--format=%(trailers:key=Percy-Task,valueonly)"
+        log = stage.git(stage.remote, "log", "--first-parent", trailer, branch)
+        merged += log.split()
+        tree = stage.git(stage.remote, "ls-tree", "-r", "--name-only", branch)
+        for path in tree.splitlines():
+            if path.startswith("out/"):
+                lines[path[4:]] = stage.git(stage.remote, "show", f"{branch}:{path}")
+    completed = {name for name, task in tasks.items() if task["status"] == "completed"}
+    if sorted(merged) != sorted(completed):
+        yield f"merged: {sorted((Counter(merged) - Counter(completed)).elements())}"
+        yield f"not merged: {sorted(completed - set(merged))}"
+    ran = {" ".join(words[1:4]) for words in _notes(stage) if words[0] == "end"}
+    for name in sorted(completed | lines.keys()):
+        wanted = f"{name} {tasks[name]['attempt']} "
+        line = lines.get(name, "")
+        if not line.startswith(wanted) or line not in ran or name not in completed:
+            yield f"{name}: {line!r} on the branch, attempt {wanted!r} completed"
+
+
+def _notes(stage: Stage) -> list[list[str]]:
+    return [line.split() for line in stage.journal.read_text().splitlines()]
+
+
+def journal(stage: Stage, tasks: Tasks) -> Iterator[str]:
+    """No program ran twice for one attempt, none for an attempt that there is not."""
+    begun: Counter[tuple[str, int]] = Counter()
+    for what, name, attempt, *_ in _notes(stage):
+        begun[(name, int(attempt))] += what == "start"
+    for (name, number), times in begun.items():
+        if times != 1:
+            yield f"{name}, attempt {number}: {times} programs"
+        if not 1 <= number <= tasks[name]["attempt"]:
+            yield f"{name}: a program for attempt {number}"
+
+
+def leftovers(stage: Stage) -> Iterator[str]:
+    """Worktrees, locks, half-made things, refs and processes that nobody owns."""
+    state, remote = stage.state, stage.remote
+    for path in state.glob("*/slots/*/*"):
+        if path.name not in OWN:
+            yield f"left: {path}"
+    for path in (*state.rglob("*.lock"), *remote.rglob("*.lock")):
+        if path.parent.name != "locks":
+            yield f"lock: {path}"
+    for path in remote.glob("objects/*incoming*"):
+        yield f"quarantine: {path}"
+    refs = stage.git(remote, "for-each-ref", "--format=%(refname)").splitlines()
+    for ref in refs:
+        if not ref.startswith(REFS):
+            yield f"ref: {ref}"
+    for process in stage.processes():
+        yield f"process {process.pid}: {process.name()}"
+
+
+def statistics(tasks: Tasks) -> dict[str, int]:
+    """How many attempts have ended in which way."""
+    attempts = [attempt for task in tasks.values() for attempt in task["attempts"]]
+    return dict(Counter(attempt["outcome"] for attempt in attempts))
