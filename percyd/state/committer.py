@@ -354,9 +354,10 @@ def _answer_what_is_certain(steps: Sequence[Step]) -> None:
 
 
 def _faults(report: PushReport) -> list[str]:
-    """What git itself says on the remote: the lock file or the disk in the way."""
+    """What git says there, or else here: the lock, the disk, the object in the way."""
     marks = ("error: ", "fatal: ")
-    return [line for line in report.remote_lines if line.startswith(marks)][:2]
+    lines = [*report.remote_lines, *report.stderr.splitlines()]
+    return [line for line in lines if line.startswith(marks)][:2]
 
 
 def _aside(lines: Sequence[str]) -> str:
