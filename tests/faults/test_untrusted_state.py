@@ -330,6 +330,7 @@ def test_what_is_put_aside_is_kept_and_nobody_elses_work_is_overwritten(
 
     assert git(site.remote, "rev-parse", f"refs/percy/refused/{seen[:12]}") == seen
     assert git(site.remote, "rev-parse", STATE) == branch.good
+    site.percyd("verify")
 
 
 def until(holds: Callable[[], bool], log: Path, within_s: float = 60) -> None:

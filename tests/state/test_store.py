@@ -24,8 +24,9 @@ from percyd.errors import (
     StaleClaim,
     StateRefused,
 )
-from percyd.state.memory import MemoryRemote
-from tests.support.state import Bench, GitRemote, agent, fence, plan, task
+from percyd.state.memory import MemoryBackend, MemoryRemote
+from percyd.state.store import StateStore
+from tests.support.state import Bench, GitRemote, Numbers, agent, fence, plan, task
 
 AnyRemote = MemoryRemote | GitRemote
 
@@ -364,3 +365,41 @@ def test_a_hand_made_file_halts_and_a_forward_commit_mends(remote: AnyRemote) ->
         bench.store.refresh()
     bench.remote.refs[STATE_REF] = bench.remote.commit([bad], files, "mended")
     assert [t.id for t in bench.claim()] == ["p.a"]
+
+
+class _LateAnswers(MemoryBackend):
+    """A connection on which the next answers are older than the newest one."""
+
+    def __init__(self, remote: MemoryRemote) -> None:
+        super().__init__(remote)
+        self.late: list[str] = []
+
+    def fetch_state(self, deadline_s: float | None = None) -> str | None:
+        newest = super().fetch_state(deadline_s)
+        return self.late.pop(0) if self.late else newest
+
+
+@pytest.mark.parametrize("reads", [1, 2])
+def test_an_answer_that_is_late_is_no_rewind(reads: int) -> None:
+    bench = bench_with(MemoryRemote(), task("p", "a"))
+    assert isinstance(bench.remote, MemoryRemote)
+    backend = _LateAnswers(bench.remote)
+    store = StateStore(backend, bench.clock, Numbers(9))
+    tip = store.refresh().tip
+    backend.late = [backend.history(None, tip)[0].oid] * reads
+
+    assert store.refresh().tip == tip
+
+
+def test_three_reads_in_a_row_that_show_an_older_tip_are_a_rewind() -> None:
+    bench = bench_with(MemoryRemote(), task("p", "a"))
+    assert isinstance(bench.remote, MemoryRemote)
+    backend = _LateAnswers(bench.remote)
+    store = StateStore(backend, bench.clock, Numbers(9))
+    tip = store.refresh().tip
+    older = backend.history(None, tip)[0].oid
+    backend.late = [older] * 3
+
+    with pytest.raises(StateRefused, match=f"rewound to {older}.* behind {tip}"):
+        store.refresh()
+    assert store.refresh().tip == tip
