@@ -48,6 +48,7 @@ _REASONS = {
     "deletion prohibited": PushOutcome.REFUSED,
     "unpacker error": PushOutcome.REMOTE_FAULT,
     "missing necessary objects": PushOutcome.REMOTE_FAULT,
+    "unable to migrate objects to permanent storage": PushOutcome.REMOTE_FAULT,
     "bad pack": PushOutcome.REMOTE_FAULT,
     "transaction failed to start": PushOutcome.REMOTE_FAULT,
     "remote failed to report status": PushOutcome.UNKNOWN,

@@ -237,6 +237,9 @@ def last_words(stderr: bytes) -> str:
     ]
     said = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     last = (said or lines or [""])[-1]
+    if last.endswith(":"):
+        # "unable to connect to HOST:" says why on the next line.
+        last = " ".join([last, *lines[lines.index(last) + 1 :][:1]])
     plain = _CONTROL.sub(" ", last.removeprefix("fatal: ").removeprefix("error: "))
     return mask(plain).strip()[:_MESSAGE_LIMIT]
 

@@ -44,6 +44,8 @@ _CONTENDED_S = 1.0
 _RESENDS = 3
 #: Conflicts on a ref that has not moved: not a race but a stale lock on the remote.
 _STUCK = 3
+#: Where pushes that the remote could not store are counted, beside the refs.
+_FAULT = ""
 
 
 class Committer:
@@ -247,6 +249,10 @@ class Committer:
         }
         outcomes = {found.outcome for found in blamed.values()}
         if PushOutcome.REMOTE_FAULT in outcomes:
+            # A clean-up of the remote may have been in the way for a moment.
+            stuck[_FAULT] = stuck.get(_FAULT, 0) + 1
+            if stuck[_FAULT] < _STUCK:
+                return True
             raise RemoteFault(
                 f"the remote could not store the push: {_words(blamed)}"
                 + _aside(_faults(report))

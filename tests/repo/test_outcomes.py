@@ -53,6 +53,11 @@ def line(flag: str, summary: str, ref: str = STATE) -> bytes:
         ("!", "[remote rejected] (bad pack)", PushOutcome.REMOTE_FAULT),
         (
             "!",
+            "[remote rejected] (unable to migrate objects to permanent storage)",
+            PushOutcome.REMOTE_FAULT,
+        ),
+        (
+            "!",
             "[remote failure] (remote failed to report status)",
             PushOutcome.UNKNOWN,
         ),

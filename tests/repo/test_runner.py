@@ -8,7 +8,15 @@ import pytest
 
 from percyd.errors import GitError
 from percyd.repo import environ
-from percyd.repo.runner import Git, git_version, mask, parse_version, require_git
+from percyd.repo.runner import (
+    Git,
+    GitResult,
+    git_version,
+    last_words,
+    mask,
+    parse_version,
+    require_git,
+)
 from tests.support.gitrepo import git, has_ended, make_repo, tip
 
 
@@ -234,3 +242,14 @@ def test_only_the_user_part_of_a_url_is_masked() -> None:
     text = "https://joe:secret@h/x ssh://git@h/y https://h/z@v git@h:x"
 
     assert mask(text) == "https://***@h/x ssh://***@h/y https://h/z@v git@h:x"
+
+
+def test_an_error_that_goes_on_in_the_next_line_is_told_with_it() -> None:
+    said = b"fatal: unable to connect to there:\nthere[0: 1]: errno=Refused\n\n"
+    assert last_words(said) == "unable to connect to there: there[0: 1]: errno=Refused"
+
+
+def test_a_process_that_a_signal_has_ended_is_told_by_its_name() -> None:
+    ends = {1: "exit code 1", -25: "ended by SIGXFSZ", -99: "ended by signal 99"}
+    for code, words in ends.items():
+        assert GitResult((), code, b"", b"").problem == words
