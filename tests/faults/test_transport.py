@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,10 @@ from percyd.clock import SystemClock
 from percyd.core.ids import plan_branch
 from percyd.errors import OutcomeUnknown, PercydError, RemoteUnreachable
 from percyd.state.heartbeat import Heart
+from tests.support.checker import check
 from tests.support.daemonised import DEADLINE_S, FarBench, FarRemote, beside, until
+from tests.support.gitrepo import commit, git
+from tests.support.newuser import NewUser, finish, new_user, start
 from tests.support.proxy import FETCHES, PACKED, PUSHES, Proxy
 from tests.support.state import plan, task
 
@@ -164,3 +168,79 @@ def test_a_slow_remote_answers_late_and_is_not_asked_twice(
     assert remote.operations()[-2:] == [
         f"join: box-00000{n} with 4 slots" for n in (1, 2)
     ]
+
+
+# From the command line
+
+
+SLOW_LEASE = "[lease]\nbeat_s = 1.0\nlease_s = 8.0\nidle_beat_s = 1.0\n"
+
+
+@pytest.fixture
+def user(tmp_path: Path, server: tuple[Path, Proxy], proxy: Proxy) -> Iterator[NewUser]:
+    """A clone whose origin is reached through the proxy."""
+    made = new_user(tmp_path)
+    config = made.clone / ".percy/config.toml"
+    commit(made.clone, {".percy/config.toml": config.read_text() + SLOW_LEASE}, "slow")
+    tasks = [
+        {"id": "a", "title": "A", "run": "echo a > a.txt"},
+        {"id": "b", "title": "B", "run": "cat a.txt > b.txt", "depends_on": ["a"]},
+    ]
+    made.commit_plan("p.yaml", {"title": "P", "tasks": tasks})
+    served = server[0] / tmp_path.name
+    served.symlink_to(made.remote)
+    git(made.clone, "remote", "set-url", "origin", proxy.url(tmp_path.name))
+    yield made
+    proxy.clear()
+
+
+def is_done(user: NewUser) -> None:
+    """Both tasks are completed, each in its first attempt; the history is good."""
+    shown = user.status()["tasks"]
+    assert [t["status"] for t in shown] == ["completed", "completed"]
+    assert [[a["outcome"] for a in t["attempts"]] for t in shown] == [["completed"]] * 2
+    assert check(user.remote) == []
+    assert git(user.remote, "fsck", "--connectivity-only", "--no-dangling") == ""
+
+
+@pytest.mark.timeout(120)
+def test_a_command_says_that_the_remote_cannot_be_reached(
+    user: NewUser, proxy: Proxy
+) -> None:
+    proxy.refuse()
+    done = user.percyd("plan", "submit", ".percy/plans/p.yaml", code=3)
+    assert "cannot be reached" in done.err
+    assert "Connection refused" in done.err
+
+
+@pytest.mark.timeout(120)
+def test_serve_outlives_a_remote_that_is_down_for_a_while(
+    user: NewUser, proxy: Proxy
+) -> None:
+    process = start("serve", cwd=user.clone)
+    try:
+        until(lambda: user.refs("refs/percy/agents/"), "it has joined", 40)
+        proxy.refuse()
+        before = user.refs()
+        threading.Event().wait(1.5)
+        assert process.poll() is None
+        assert user.refs() == before
+        proxy.clear()
+        until(
+            lambda: "close: p" in git(user.remote, "log", "--format=%s", "percy/state"),
+            "the plan is done",
+            60,
+        )
+    finally:
+        process.terminate()
+        done = finish(process)
+    assert done.code == 0
+    is_done(user)
+
+
+@pytest.mark.timeout(120)
+def test_a_slow_remote_costs_no_agent_its_lease(user: NewUser, proxy: Proxy) -> None:
+    proxy.delay(0.1, rate=20_000)
+    user.percyd("serve", "--until-idle")
+    proxy.clear()
+    is_done(user)
