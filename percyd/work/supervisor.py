@@ -6,11 +6,15 @@ the lifeline: its end means "end the tree". Standard output belongs to the progr
 standard error carries the reports to percyd, one JSON document a line.
 
 A process of its own for each task, because a subreaper cannot tell apart what it
-adopts, and because PR_SET_PDEATHSIG fires when the spawning *thread* ends.
+adopts, and because PR_SET_PDEATHSIG fires when the spawning *thread* ends. On Linux it
+is two: a guard that does nothing but wait, and the supervisor proper below it. Whichever
+of them is killed, by hand or for want of memory, the other one ends the tree. Only where
+both are killed within a moment can a program that left its session go on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -239,7 +243,49 @@ def watch(tree: Tree, wake: int) -> None:
                 return
 
 
-def main() -> int:
+def guard(libc: Any, parent: int) -> int:
+    """Wait for the supervisor, and end what it leaves if it was killed."""
+    pid = os.fork()
+    if pid == 0:
+        libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        # A group of its own: one signal to a group must not end both.
+        os.setpgid(0, 0)
+        return supervise() if os.getppid() == parent else 1
+
+    def pass_on(number: int, _: object) -> None:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
+
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, pass_on)
+    # Only the supervisor may hold these pipes.
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    deadline = time.monotonic() + KILL_S
+    while has_children():
+        if time.monotonic() >= deadline:
+            report(left=descendants())
+            break
+        for orphan in descendants():
+            with contextlib.suppress(OSError):
+                os.kill(orphan, signal.SIGKILL)
+        time.sleep(POLL_S)
+    return code if code >= 0 else 1
+
+
+def has_children() -> bool:
+    """Whether anything below is left, once what has ended is collected."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return False
+    return True
+
+
+def supervise() -> int:
     """Run one program and end its tree."""
     wake = catch_signals()
     spec = read_spec()
@@ -263,6 +309,11 @@ def main() -> int:
     finally:
         tree.end(min(grace_s, LEFTOVER_GRACE_S) if tree.ended else grace_s)
     return 0
+
+
+def main() -> int:
+    """Run one program and end its tree, whatever becomes of this process."""
+    return guard(adopt_orphans(), os.getpid()) if LINUX else supervise()
 
 
 if __name__ == "__main__":

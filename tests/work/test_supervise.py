@@ -83,6 +83,10 @@ def supervisor_of(pid: int) -> psutil.Process:
     return parent
 
 
+def guard_of(pid: int) -> psutil.Process:
+    return supervisor_of(supervisor_of(pid).pid)
+
+
 def bounds(**changes: float) -> Bounds:
     values = {"timeout_s": 50, "idle_s": 50, "log_bytes": 1_000_000, "grace_s": 0.2}
     return Bounds(**{**values, **changes})  # type: ignore[arg-type]
@@ -286,20 +290,26 @@ def test_a_signal_to_the_supervisor_ends_the_tree(how: signal.Signals) -> None:
 
 
 @linux_only
-def test_a_killed_supervisor_takes_its_session_along(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(supervise, "DRAIN_S", 0.2)
-
+def test_when_a_supervisor_is_killed_its_guard_ends_the_tree() -> None:
     def kill(line: bytes) -> None:
         supervisor_of(pids(line.decode())[0]).kill()
 
-    result = run(shell("sleep 600 & echo $$ $!; wait"), on_line=kill)
-    assert len(pids(result.tail)) == 2
+    result = run(stubborn("stay"), on_line=kill)
     assert result.ending is Ending.SIGNALLED
     assert result.message == "its supervisor was killed"
-    gone = [psutil.Process(pid) for pid in alive(pids(result.tail))]
-    assert psutil.wait_procs(gone, timeout=10)[1] == []
+    assert len(pids(result.tail)) == 2
+    assert alive(pids(result.tail)) == []
+
+
+@linux_only
+def test_when_a_guard_is_killed_the_supervisor_ends_the_tree() -> None:
+    def kill(line: bytes) -> None:
+        guard_of(pids(line.decode())[0]).kill()
+
+    result = run(stubborn("stay"), on_line=kill)
+    assert (result.ending, result.code) == (Ending.SIGNALLED, signal.SIGKILL)
+    assert len(pids(result.tail)) == 2
+    assert alive(pids(result.tail)) == []
 
 
 @linux_only
@@ -339,7 +349,8 @@ def worker(script: str, *args: str) -> subprocess.Popen[str]:
 
 
 @linux_only
-def test_when_percyd_is_killed_everything_that_it_ran_ends() -> None:
+@pytest.mark.parametrize("another", ["nobody", "supervisor", "guard"])
+def test_when_percyd_is_killed_everything_that_it_ran_ends(another: str) -> None:
     script = """
 command = Command((sys.executable, "-c", sys.argv[1], "stay"), Path("/"), env)
 bounds = Bounds(600, 600, 1000, 0.2)
@@ -349,9 +360,11 @@ processes.run(command, bounds, None, threading.Event(), say)
     with worker(script, STUBBORN) as percyd:
         assert percyd.stdout is not None
         running = [psutil.Process(pid) for pid in pids(percyd.stdout.readline())]
-        running.append(supervisor_of(running[0].pid))
+        running += [supervisor_of(running[0].pid), guard_of(running[0].pid)]
+        if another != "nobody":
+            running[2 if another == "supervisor" else 3].kill()
         percyd.kill()
-    assert len(running) == 3
+    assert len(running) == 4
     assert psutil.wait_procs(running, timeout=20)[1] == []
 
 
