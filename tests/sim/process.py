@@ -245,6 +245,8 @@ class Place:
         process, task = self._process, held.task
         random, journal = process.around.random, process.around.journal
         takes_long = process.around.habits.takes_long
+        if held.stop.is_set():
+            raise Interrupted
         now = process.around.scheduler.now
         program = Program(task.id, task.attempt, task.claim or "", process.machine, now)
         journal.began(program)
