@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from percyd.core.ids import STATE_REF, plan_branch
 from tests.support.checker import check
 from tests.support.gitrepo import git
 from tests.support.newuser import PROJECT, TIMEOUT_S, NewUser, new_user
@@ -33,20 +34,23 @@ FILL = (
 FULL = re.compile("No space left on device|Out of diskspace")
 
 
-def _can_mount() -> bool:
+def _works(*argv: str) -> bool:
     try:
-        done = subprocess.run(
-            ["unshare", "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"],
-            capture_output=True,
-            check=False,
-        )
+        done = subprocess.run(argv, capture_output=True, check=False)
     except OSError:
         return False
     return done.returncode == 0
 
 
 needs_mount = pytest.mark.skipif(
-    not _can_mount(), reason="this system lets nobody mount a file system of his own"
+    not _works("unshare", "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"),
+    reason="this system lets nobody mount a file system of his own",
+)
+
+
+needs_strace = pytest.mark.skipif(
+    not _works("strace", "-qq", "-o", "/dev/null", "true"),
+    reason="there is no strace here, or it may not trace",
 )
 
 
@@ -194,5 +198,33 @@ def test_a_quota_on_files_is_named_and_costs_nothing(user: NewUser) -> None:
     )
     assert done.returncode == 1
     assert "git fast-import: ended by SIGXFSZ" in done.stderr
+    user.percyd("serve", "--until-idle")
+    is_whole(user)
+
+
+@needs_strace
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("fault", ["fsync:error=EIO", "rename:error=ENOSPC"])
+def test_a_disk_that_fails_in_the_middle_leaves_the_old_or_the_new(
+    user: NewUser, fault: str
+) -> None:
+    user.percyd("status")
+    before = user.refs()
+    submit = f"{PERCYD} plan submit .percy/plans/p.yaml"
+    done = subprocess.run(
+        shlex.split(f"strace -f -qq -o /dev/null -e inject={fault} {submit}"),
+        cwd=user.clone,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    after = user.refs()
+
+    assert done.returncode in (1, 3)
+    assert len([x for x in done.stderr.splitlines() if "percyd: " in x]) == 1
+    assert "itself failed" not in done.stderr
+    assert (plan_branch("p") in after) == (after[STATE_REF] != before[STATE_REF])
+    assert [str(path) for path in user.remote.rglob("*.lock")] == []
     user.percyd("serve", "--until-idle")
     is_whole(user)

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from percyd.core.ids import plan_branch
+from percyd.core.operations.agents import Join
+from percyd.core.operations.base import Stamp
 from percyd.errors import ContentionError, OutcomeUnknown, PushRefused
+from percyd.state.tickets import Ticket
 from tests.support.checker import check
 from tests.support.daemonised import DEADLINE_S, FarBench, FarRemote, beside, until
-from tests.support.gitrepo import write_hook
+from tests.support.gitrepo import WHEN, write_hook
 from tests.support.newuser import new_user
 from tests.support.proxy import Proxy
-from tests.support.state import plan, task
+from tests.support.state import agent, plan, task
 
 PLAN = {"title": "P", "tasks": [{"id": "a", "title": "A", "run": "true"}]}
 
@@ -150,6 +153,13 @@ def test_a_hook_that_never_ends_holds_nobody_longer_than_two_deadlines(
     landed = {n for n in range(1, 6) if remote.joins(n)}
     assert landed <= told
     assert len(remote.operations()) == 3 + len(landed)
+
+
+def test_an_operation_that_another_thread_has_under_way_is_in_doubt() -> None:
+    # A caller whose deadline passes meanwhile must not be told that it is not done.
+    ticket = Ticket(Join(Stamp("1", WHEN), agent()), 1)
+    with pytest.raises(OutcomeUnknown):
+        ticket.result()
 
 
 def test_a_success_line_counts_although_git_ends_with_an_error(
