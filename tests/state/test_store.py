@@ -87,6 +87,7 @@ def test_the_same_document_again_is_already_so_and_another_is_refused(
         bench.take_in(other, task("p", "a"))
 
 
+@pytest.mark.spoiled
 def test_a_branch_that_no_plan_owns_blocks_its_plan(remote: AnyRemote) -> None:
     bench = Bench(remote)
     bench.start()
