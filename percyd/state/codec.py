@@ -153,7 +153,8 @@ def parse_trailers(text: str) -> Mapping[str, tuple[str, ...]]:
     """The ``Percy-`` trailers of a commit message, each with its values in order."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
-        key, colon, value = line.partition(": ")
-        if colon and key.startswith("Percy-"):
-            found.setdefault(key, []).append(value)
+        if line.startswith("Percy-"):
+            key, colon, value = line.partition(": ")
+            if colon:
+                found.setdefault(key, []).append(value)
     return {key: tuple(values) for key, values in found.items()}
