@@ -21,6 +21,7 @@ _MESSAGE_LIMIT = 300
 
 _URL_USER = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]+@")
 _VERSION = re.compile(r"git version (\d+)\.(\d+)(?:\.(\d+))?")
+_LET_DOWN = "invalid index-pack output"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -236,7 +237,9 @@ def last_words(stderr: bytes) -> str:
         line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()
     ]
     said = [line for line in lines if line.startswith(("fatal: ", "error: "))]
-    last = (said or lines or [""])[-1]
+    # fetch only says that it was let down; what let it down has said why before.
+    causes = [line for line in said if not line.endswith(_LET_DOWN)]
+    last = (causes or said or lines or [""])[-1]
     if last.endswith(":"):
         # "unable to connect to HOST:" says why on the next line.
         last = " ".join([last, *lines[lines.index(last) + 1 :][:1]])
@@ -255,4 +258,10 @@ def _ending(code: int) -> str:
 
 
 def _subcommand(args: tuple[str, ...]) -> str:
-    return next((arg for arg in args if not arg.startswith("-")), "")
+    words = iter(args)
+    for word in words:
+        if word == "-c":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""

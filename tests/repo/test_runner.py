@@ -249,6 +249,18 @@ def test_an_error_that_goes_on_in_the_next_line_is_told_with_it() -> None:
     assert last_words(said) == "unable to connect to there: there[0: 1]: errno=Refused"
 
 
+def test_the_cause_is_told_and_not_what_it_led_to() -> None:
+    said = (
+        b"fatal: write error: no space\nfatal: fetch-pack: invalid index-pack output\n"
+    )
+    assert last_words(said) == "write error: no space"
+
+
+def test_an_error_names_the_subcommand_and_not_a_setting(repo: Path) -> None:
+    with pytest.raises(GitError, match="git rev-parse: "):
+        Git(repo / ".git").run("-c", "a.b=c", "rev-parse", "--verify", "nowhere")
+
+
 def test_a_process_that_a_signal_has_ended_is_told_by_its_name() -> None:
     ends = {1: "exit code 1", -25: "ended by SIGXFSZ", -99: "ended by signal 99"}
     for code, words in ends.items():
