@@ -144,24 +144,32 @@ def test_a_full_disk_of_the_remote_is_named_and_work_goes_on_when_there_is_room(
 
 @needs_mount
 @pytest.mark.timeout(120)
-def test_a_disk_that_is_full_for_a_while_holds_an_attempt_up_and_does_not_end_it(
+def test_a_program_that_fills_the_disk_fails_by_name_and_its_work_is_kept(
     user: NewUser, tmp_path: Path
 ) -> None:
-    # The program fills the disk below its own workspace, log, and percyd's hub.
+    # The program fills the disk below its own workspace, its log, and percyd's hub;
+    # there is room again once percyd has said that it waits.
+    small = tmp_path / "small"
     run = (
-        "head -c 65536 /dev/zero > $SMALL/fill; echo a > a.txt;"
-        " cat /dev/zero > $SMALL/fill; sleep 1.5; rm $SMALL/fill"
+        "echo a > a.txt; git add .; git commit -qm a;"
+        f" [ $PERCY_ATTEMPT -gt 1 ] || cat /dev/zero > {small}/fill; true"
     )
-    task = {"id": "a", "title": "A", "run": run.replace("$SMALL", f"{tmp_path}/small")}
-    user.commit_plan("p.yaml", {"title": "P", "tasks": [task]})
+    user.commit_plan(
+        "p.yaml", {"title": "P", "tasks": [{"id": "a", "title": "A", "run": run}]}
+    )
     said = on_a_small_disk(
         user,
-        tmp_path / "small",
-        "export PERCYD_STATE_DIR=$SMALL/state\n$percyd serve --until-idle || exit 8\n",
+        small,
+        "export PERCYD_STATE_DIR=$SMALL/state\n"
+        f"$percyd serve --until-idle 2> {tmp_path}/log & serve=$!\n"
+        f"n=0; until grep -q ' waits ' {tmp_path}/log || [ $n -gt 600 ]\n"
+        "do sleep 0.1; n=$((n+1)); done; free\n"
+        f"wait $serve; cat {tmp_path}/log; ls $SMALL/state/*/slots/*/p.a.1\n"
+        "$percyd task retry p.a; $percyd serve --until-idle || exit 8\n",
         size="8m",
     )
-    assert "1 task completed" in said
-    assert said.count("started task=p.a") == 1
+    assert re.search(rf"attempt failed .*({FULL.pattern})", said), said
+    assert "\na.txt\n" in said
     is_whole(user)
 
 
