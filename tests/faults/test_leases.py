@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.support.checker import check
-from tests.support.gitrepo import commit
+from tests.support.gitrepo import commit, git
 from tests.support.newuser import NewUser, finish, new_user, start
 from tests.support.shop import Shop
 from tests.support.state import task as a_task
@@ -43,10 +43,13 @@ def user(tmp_path: Path) -> Iterator[NewUser]:
             continue
 
 
-def plan_that_waits(tmp_path: Path, user: NewUser) -> tuple[Path, Path]:
+def plan_that_waits(
+    tmp_path: Path, user: NewUser, first: str = ""
+) -> tuple[Path, Path]:
     """One task that says where it runs and lasts until it may go on."""
     started, go = tmp_path / "started", tmp_path / "go"
     run = (
+        f"{first}"
         f"echo $$ >> {started}; n=0;"
         f" while [ ! -e {go} ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done;"
         " echo $PERCY_ATTEMPT > done.txt"
@@ -67,27 +70,42 @@ def pids(started: Path) -> list[int]:
 def test_a_worker_that_was_stopped_past_its_lease_changes_nothing_when_it_wakes(
     user: NewUser, tmp_path: Path
 ) -> None:
-    started, go = plan_that_waits(tmp_path, user)
+    daemons = tmp_path / "daemons"
+    daemon = (
+        f"sh -c 'echo $$ >> {daemons}; exec sleep 600' < /dev/null > /dev/null 2>&1"
+    )
+    started, go = plan_that_waits(
+        tmp_path, user, f"echo half > half.txt; (setsid {daemon} &); "
+    )
     one = start("worker", "--slots", "1", cwd=user.clone)
     until(lambda: len(pids(started)) == 1, "the first attempt begins")
+    until(lambda: len(pids(daemons)) == 1, "its daemon has cut all ties")
     one.send_signal(signal.SIGSTOP)
     other = start("worker", "--until-idle", cwd=user.clone_again("other"))
     until(lambda: len(pids(started)) == 2, "another worker takes the task over")
     go.touch()
     done = finish(other)
     assert done.code == 0, done.err
-    before = user.file("p", "done.txt")
-    integration = user.plan_tip("p")
+    before, task = user.refs(), user.task("p.a")
 
     one.send_signal(signal.SIGCONT)
 
-    until(lambda: not psutil.pid_exists(pids(started)[0]), "its runner is ended")
+    first = [pids(started)[0], pids(daemons)[0]]
+    until(lambda: not any(map(psutil.pid_exists, first)), "its runner is ended")
     one.send_signal(signal.SIGTERM)
     finish(one)
-    assert before == "2"
-    assert user.plan_tip("p") == integration
-    task = user.task("p.a")
     assert [a["outcome"] for a in task["attempts"]] == ["lost", "completed"]
+    assert user.task("p.a") == task
+    assert user.file("p", "done.txt") == "2"
+    # Its own heartbeat, the rescued work, and the goodbye of whatever it joined as.
+    after = user.refs()
+    moved = {ref for ref in before | after if before.get(ref) != after.get(ref)}
+    others = {ref for ref in moved if not ref.startswith("refs/percy/agents/")}
+    assert others - {"refs/heads/percy/state"} == {"refs/percy/rescue/p.a/1"}
+    rows = f"{before['refs/heads/percy/state']}..refs/heads/percy/state"
+    said = git(user.remote, "log", "--format=%s", rows).splitlines()
+    assert {line.partition(":")[0] for line in said} <= {"join", "leave"}
+    assert git(user.remote, "show", "refs/percy/rescue/p.a/1:half.txt") == "half"
     assert check(user.remote) == []
 
 
