@@ -34,7 +34,7 @@ from tests.support.state import agent, fence, plan, task
 _CHUNK = 2000
 _AGENTS = 5
 _TASKS = 50
-#: Every fifth attempt of a task fails, and every tenth takes the landing turn.
+#: Every fifth attempt fails, and every tenth takes the landing turn.
 _FAILS = 5
 _TURNS = 10
 _WORDS = "What has to be done, why, and how to see that it is. " * 8
@@ -65,6 +65,7 @@ class _Story:
 
     snapshot: Snapshot = field(default_factory=Snapshot)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    attempts: Iterator[int] = field(default_factory=lambda: count(1))
     now: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     def commits(self) -> Iterator[NewCommit]:
@@ -106,7 +107,7 @@ class _Story:
         name = next(t.id for t in self.snapshot.held_tasks() if t.claim == tokens[0])
         base = _oid(f"base {name}")
         yield from self._do(Work(self._stamp(), fence(self._task(name)), base))
-        number, held = next(self.numbers), fence(self._task(name))
+        number, held = next(self.attempts), fence(self._task(name))
         if number % _FAILS == 0:
             why = Why(code=Reason.GATE_FAILED, message="gate exit 1: no such file")
             ending = Ending("failed", why, _oid(f"rescue {name} {number}"))
