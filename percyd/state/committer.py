@@ -65,8 +65,9 @@ class Committer:
         self._drafter = Drafter(backend, clock, randomness, follower.tips)
         self.heart: Heart | None = None
         self._never = threading.Event()
-        #: How long the last push took, if it was won.
-        self._won_s: float | None = None
+        #: How long the last push took that was answered, and whether it was won.
+        self._push_s = 0.0
+        self._won = False
 
     def commit(self, tickets: Sequence[Ticket], give_up: float) -> None:
         """Answer every ticket, at the latest at ``give_up`` on the boot clock.
@@ -79,6 +80,8 @@ class Committer:
         while batch := [ticket for ticket in tickets if not ticket.done.is_set()]:
             if self._clock.boot_s() >= give_up:
                 raise ContentionError(f"lost {losses} races until the deadline")
+            if self._let_others_in(give_up):
+                self._refresh()
             state = self._follower.state or self._refresh()
             draft = self._draft(state, batch)
             if self._rests_on_old_state(state, draft.steps):
@@ -87,7 +90,6 @@ class Committer:
             _answer_what_is_certain(draft.steps)
             if not draft.commits:
                 continue
-            self._let_others_in(give_up)
             number = self._follower.next_number()
             parent = state.tip if state else None
             oids = self._backend.write(parent, draft.commits)
@@ -100,8 +102,7 @@ class Committer:
                 continue
             losses += 1
             self._follower.contended_s = self._clock.boot_s()
-            if self._react(report, draft.steps, stuck, give_up):
-                self._back_off(losses, give_up)
+            self._react(report, draft.steps, stuck, losses, give_up)
 
     def _rests_on_old_state(self, state: State | None, steps: Sequence[Step]) -> bool:
         """Whether an answer rests on something that was read before the call (S6).
@@ -177,8 +178,10 @@ class Committer:
             with self._ride() as beat:
                 report = self._backend.push([*moves, *beat], left)
             outcomes = {ref: r.outcome for ref, r in report.refs.items()}
+            if PushOutcome.UNKNOWN not in outcomes.values():
+                self._push_s = self._clock.boot_s() - started_s
             if outcomes.get(STATE_REF) is PushOutcome.APPLIED:
-                self._won_s = self._clock.boot_s() - started_s
+                self._won = True
                 if self.heart and beat:
                     self.heart.confirm(started_s)
                 return None
@@ -239,9 +242,14 @@ class Committer:
         report: PushReport,
         steps: Sequence[Step],
         stuck: dict[str, int],
+        losses: int,
         give_up: float,
-    ) -> bool:
-        """Deal with a push that moved nothing; true if it should be tried again."""
+    ) -> None:
+        """Deal with a push that moved nothing: refuse what is refused, or get ready.
+
+        The pause comes before the look at the remote: the other way round, whoever won
+        meanwhile would make the next push a lost one as well.
+        """
         blamed = {
             ref: found
             for ref, found in report.refs.items()
@@ -252,7 +260,8 @@ class Committer:
             # A clean-up of the remote may have been in the way for a moment.
             stuck[_FAULT] = stuck.get(_FAULT, 0) + 1
             if stuck[_FAULT] < _STUCK:
-                return True
+                self._back_off(losses, give_up)
+                return
             raise RemoteFault(
                 f"the remote could not store the push: {_words(blamed)}"
                 + _aside(_faults(report))
@@ -262,17 +271,18 @@ class Committer:
                 raise BranchCheckedOut(
                     f"{_words(blamed)}", hint="check out another branch there"
                 )
-            return False
+            return
         if PushOutcome.REFUSED in outcomes or not blamed:
             self._refuse_one_by_one(report, blamed, steps, give_up)
-            return False
+            return
+        self._back_off(losses, give_up)
         before = self._follower.state
         state = self._refresh()
         self._follower.forget_tips(blamed)
         self._follower.tips([ref for ref in blamed if ref != STATE_REF])
         if STATE_REF in blamed and before and state and before.tip != state.tip:
             stuck.pop(STATE_REF, None)
-            return True
+            return
         for ref in blamed:
             stuck[ref] = stuck.get(ref, 0) + 1
             if stuck[ref] >= _STUCK:
@@ -283,7 +293,6 @@ class Committer:
                 )
                 if ref == STATE_REF or not _refuse_owners_of(ref, steps, error):
                     raise error
-        return True
 
     def _refuse_owners(
         self, blamed: Mapping[str, RefReport], steps: Sequence[Step]
@@ -320,24 +329,31 @@ class Committer:
                 if not ticket.done.is_set():
                     ticket.refuse(error)
 
-    def _let_others_in(self, give_up: float) -> None:
+    def _let_others_in(self, give_up: float) -> bool:
         """A winner waits its turn too, as long as others want to push (L2).
 
         It has the newest state already; whoever lost must read and build first, and
-        would lose again and again.
+        would lose again and again. Answers whether others may have pushed meanwhile.
         """
-        won_s, self._won_s = self._won_s, None
+        won, self._won = self._won, False
         recent_s = self._clock.boot_s() - self._follower.contended_s
-        if won_s is not None and recent_s < _CONTENDED_S:
-            self._wait(self._randomness.uniform(0.0, 2 * won_s), give_up)
+        if not won or recent_s >= _CONTENDED_S:
+            return False
+        self._wait(self._randomness.uniform(0.0, 2 * self._push_s), give_up)
+        return True
 
     def _wait(self, pause_s: float, give_up: float) -> None:
         left_s = max(0.0, give_up - self._clock.boot_s())
         self._clock.wait(self._never, min(pause_s, left_s))
 
     def _back_off(self, losses: int, give_up: float) -> None:
-        top = min(_BACKOFF_CAP_S, _BACKOFF_S * 2.0 ** min(losses, 10))
-        self._wait(self._randomness.uniform(0.0, top), give_up)
+        """Full jitter: anything up to a bound that doubles with every loss.
+
+        In units of a push: others who are slow are waited for longer.
+        """
+        cap_s = max(_BACKOFF_CAP_S, 4 * self._push_s)
+        top_s = min(cap_s, max(_BACKOFF_S, self._push_s) * 2.0 ** min(losses, 10))
+        self._wait(self._randomness.uniform(0.0, top_s), give_up)
 
 
 def _refuse_owners_of(ref: str, steps: Sequence[Step], error: PercydError) -> bool:

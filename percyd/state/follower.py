@@ -110,7 +110,9 @@ class Follower:
             raise reader.rewound(self._backend, ours or "", tip or "")
 
     def _is_behind(self, tip: Oid, ours: Oid) -> bool:
-        return tip != ours and self._backend.is_ancestor(tip, ours)
+        # Nearly always it is ahead, and that is quick to see.
+        ahead = tip == ours or self._backend.is_ancestor(ours, tip)
+        return not ahead and self._backend.is_ancestor(tip, ours)
 
     def _adopt_fetched(self, tip: Oid, ours: Oid | None, number: int) -> State:
         state = self._state

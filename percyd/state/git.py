@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from percyd.core.ids import STATE_REF
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.errors import GitError, StateRefused, StateUnreadable
-from percyd.repo import objects
+from percyd.repo import lineage, objects
 from percyd.repo.hub import Hub
 from percyd.repo.remotes import folder_of
 from percyd.repo.values import NewCommit, PushReport
@@ -91,12 +91,18 @@ class GitBackend:
     def history(self, old: Oid | None, new: Oid) -> list[Link]:
         """See `Backend`."""
         with self._own_objects():
+            line = lineage.line_between(self.hub.reader, old, new) if old else None
+            if line is not None:
+                before = [old or "", *line]
+                return [Link(o, (p,)) for o, p in zip(line, before, strict=False)]
             chain = objects.history(self.hub.git, old, new)
         return [Link(oid, parents) for oid, parents in chain]
 
     def is_ancestor(self, old: Oid, new: Oid) -> bool:
         """See `Backend`."""
         with self._own_objects():
+            if lineage.line_between(self.hub.reader, old, new) is not None:
+                return True
             return objects.is_ancestor(self.hub.git, old, new)
 
     def read_tree(self, tip: Oid) -> Iterator[TreeFile]:
@@ -109,7 +115,7 @@ class GitBackend:
     def read_changes(self, old: Oid, new: Oid) -> Iterator[TreeFile]:
         """See `Backend`."""
         with self._own_objects():
-            changes = objects.changed_paths(self.hub.git, old, new)
+            changes = list(lineage.changed_files(self.hub.reader, old, new))
             for change in changes:
                 if change.new is None:
                     yield TreeFile(change.path, change.mode, None)
