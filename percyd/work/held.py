@@ -22,6 +22,7 @@ from percyd.errors import (
     RemoteFault,
     RemoteUnreachable,
     StaleClaim,
+    StateRefused,
 )
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
@@ -40,6 +41,8 @@ PASSING = (
     OutcomeUnknown,
     ContentionError,
     BranchCheckedOut,
+    # A person mends the branch; until then there is nothing to write to.
+    StateRefused,
 )
 _PAUSE_S = 0.5
 _PAUSE_CAP_S = 15.0

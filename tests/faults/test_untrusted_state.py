@@ -451,10 +451,6 @@ def test_a_running_serve_halts_says_so_once_and_goes_on(
     served.until(lambda: served.status_of("four.a") == "completed")
 
 
-@pytest.mark.xfail(
-    reason="a held claim takes a refused state for a failure of its attempt",
-    strict=True,
-)
 def test_a_task_that_ends_while_the_branch_is_refused_lands_when_it_is_mended(
     served: Served, site: Site, tmp_path: Path
 ) -> None:
