@@ -142,10 +142,10 @@ class Files:
         if earlier is None:
             return None
         changed = _changed(self._split.get(path) or _members(earlier[0]), members)
-        if not changed or not all(
-            _PLAIN.fullmatch(member) or _is_canonical(_document([member]))
-            for member in changed
-        ):
+        if not changed:
+            return None
+        others = [member for member in changed if not _PLAIN.fullmatch(member)]
+        if others and not _is_canonical(_document(others)):
             return None
         return _with_members(earlier[1], _document(changed))
 
