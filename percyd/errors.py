@@ -86,6 +86,10 @@ class PushRefused(RefusedError):
     code = "push_refused"
 
 
+class StatePushRefused(PushRefused):
+    """The remote takes no change of percy/state now."""
+
+
 class ContentionError(RefusedError):
     """Too many others changed the state at the same time."""
 

@@ -26,6 +26,7 @@ from percyd.errors import (
     PushRefused,
     RemoteFault,
     RemoteUnreachable,
+    StatePushRefused,
 )
 from percyd.failpoints import hit
 from percyd.repo.values import PushOutcome, PushReport, RefReport
@@ -318,9 +319,8 @@ class Committer:
         waiting = [s.ticket for s in steps if not s.ticket.done.is_set()]
         if len(waiting) == 1:
             said = _aside(report.remote_lines[-3:])
-            waiting[0].refuse(
-                PushRefused(f"the remote refused: {_words(blamed)}{said}")
-            )
+            kind = StatePushRefused if STATE_REF in blamed else PushRefused
+            waiting[0].refuse(kind(f"the remote refused: {_words(blamed)}{said}"))
             return
         for ticket in waiting:
             try:

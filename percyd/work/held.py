@@ -22,6 +22,7 @@ from percyd.errors import (
     RemoteFault,
     RemoteUnreachable,
     StaleClaim,
+    StatePushRefused,
     StateRefused,
 )
 from percyd.state.store import StateStore
@@ -41,6 +42,8 @@ PASSING = (
     OutcomeUnknown,
     ContentionError,
     BranchCheckedOut,
+    # Without the state nothing can be said of the task, not even that it has failed.
+    StatePushRefused,
     # A person mends the branch; until then there is nothing to write to.
     StateRefused,
 )

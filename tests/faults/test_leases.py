@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.support.checker import check
-from tests.support.gitrepo import commit, git
+from tests.support.gitrepo import commit, git, write_hook
 from tests.support.newuser import NewUser, finish, new_user, start
 from tests.support.shop import Shop
 from tests.support.state import task as a_task
@@ -180,5 +180,23 @@ def test_an_attempt_that_begins_after_its_lease_publishes_nothing(
         shop.leash.cut_off()
         shop.run(claimed)
         assert shop.refs() == before
+    finally:
+        shop.close()
+
+
+def test_a_remote_that_takes_nothing_for_a_while_fails_no_task(tmp_path: Path) -> None:
+    shop, left = Shop(tmp_path), tmp_path / "left"
+    try:
+        shop.take_in(a_task("p", "a", run="touch done"))
+        claimed = shop.claim()
+        left.write_text("2\n")
+        write_hook(
+            shop.remote,
+            "pre-receive",
+            f"n=$(cat {left}); echo $((n - 1)) > {left}; test $n -le 0",
+        )
+        done = shop.run(claimed)
+        assert (done.status, done.attempt) == ("completed", 1)
+        assert int(left.read_text()) < 0
     finally:
         shop.close()
