@@ -116,8 +116,8 @@ def test_workers_that_stop_at_every_step_change_nothing_when_they_wake(
     for process in [*crowd.values(), watcher]:
         process.send_signal(signal.SIGCONT)
 
-    ends = [finish(process).code for process in [*crowd.values(), watcher]]
-    assert ends == [0] * len(ends)
+    # 1: its last write had been waiting for longer than a write may.
+    assert {finish(one).code for one in [*crowd.values(), watcher]} <= {0, 1}
     assert results(user) == before
     said = git(user.remote, "log", "--format=%s", f"{tip}..percy/state").splitlines()
     assert {line.partition(":")[0] for line in said} <= {"join", "leave", "lost"}
