@@ -148,7 +148,7 @@ def test_a_program_that_fills_the_disk_fails_by_name_and_its_work_is_kept(
     user: NewUser, tmp_path: Path
 ) -> None:
     # The program fills the disk below its own workspace, its log, and percyd's hub;
-    # there is room again once percyd has said that it waits.
+    # there is room again once percyd has said what became of it.
     small = tmp_path / "small"
     run = (
         "echo a > a.txt; git add .; git commit -qm a;"
@@ -162,7 +162,7 @@ def test_a_program_that_fills_the_disk_fails_by_name_and_its_work_is_kept(
         small,
         "export PERCYD_STATE_DIR=$SMALL/state\n"
         f"$percyd serve --until-idle 2> {tmp_path}/log & serve=$!\n"
-        f"n=0; until grep -q ' waits ' {tmp_path}/log || [ $n -gt 600 ]\n"
+        f"n=0; until grep -q 'attempt failed' {tmp_path}/log || [ $n -gt 600 ]\n"
         "do sleep 0.1; n=$((n+1)); done; free\n"
         f"wait $serve; cat {tmp_path}/log; ls $SMALL/state/*/slots/*/p.a.1\n"
         "$percyd task retry p.a; $percyd serve --until-idle || exit 8\n",
