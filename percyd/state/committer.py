@@ -159,7 +159,6 @@ class Committer:
             else:
                 commit = oids[step.first] if step.commits else None
                 step.ticket.answer(Applied(commit, step.decision, step.after))
-        self._follower.remember()
 
     def _send(
         self, moves: Sequence[RefMove], parent: Oid | None, give_up: float

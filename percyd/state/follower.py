@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 #: How often a tip that is older than ours is read again before it counts as a rewind:
 #: a late answer of a slow connection looks the same (DESIGN 3).
 _REWIND_READS = 3
+#: How old the remembered tip may become while there is no time. Seconds.
+_REMEMBER_S = 1.0
 #: A push may take all the time there is; what became of it is still looked up.
 _LAST_LOOK_S = 3.0
 
@@ -57,6 +59,7 @@ class Follower:
         self._number_guard = threading.Lock()
         self._give_up: float | None = None
         self._remembered: Oid | None = None
+        self._remembered_s = float("-inf")
         #: Place of the last read of tips in the order of reads.
         self.tips_number = 0
         #: When others were last seen to move the state, on the boot clock.
@@ -142,21 +145,24 @@ class Follower:
             self._changed.notify_all()
         return state
 
-    def remember(self) -> None:
+    def remember(self, *, in_a_hurry: bool = False) -> None:
         """Keep the adopted tip over restarts.
 
         It is no part of any change: a remembered tip that is older is an ancestor, and
-        serves as well. So a full disk or a stale lock here fails nobody.
+        serves as well. So a full disk or a stale lock here fails nobody, and while
+        others wait for the next push it is done once a second.
         """
-        state = self._state
+        state, now_s = self._state, self._clock.boot_s()
         if state is None or state.tip == self._remembered:
+            return
+        if in_a_hurry and now_s - self._remembered_s < _REMEMBER_S:
             return
         try:
             self._backend.adopt(state.tip)
         except GitError as error:
             log.warning("tip not remembered", extra={"why": str(error)})
         else:
-            self._remembered = state.tip
+            self._remembered, self._remembered_s = state.tip, now_s
 
     def wait_beyond(self, tip: Oid, timeout_s: float) -> bool:
         """Wait until the adopted tip is another than ``tip``; false on time-out."""

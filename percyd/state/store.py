@@ -151,7 +151,10 @@ class StateStore:
         give_up = max(ticket.give_up_s for ticket in batch)
         try:
             with self._follower.until(give_up):
-                self._committer.commit(batch, give_up)
+                try:
+                    self._committer.commit(batch, give_up)
+                finally:
+                    self._follower.remember(in_a_hurry=bool(self._queue))
         except PercydError as error:
             _refuse_open(batch, error)
         except BaseException:

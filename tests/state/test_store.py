@@ -297,6 +297,14 @@ def test_a_refusal_is_only_told_on_a_state_read_after_the_call(
     assert two.task("p.a").status == "completed"
 
 
+def test_the_tip_of_an_own_push_is_remembered_over_restarts(remote: AnyRemote) -> None:
+    bench = bench_with(remote, task("p", "a"))
+
+    bench.claim()
+
+    assert bench.backend.adopted() == remote.refs[STATE_REF]
+
+
 def test_a_hundred_threads_each_get_their_own_answer(remote: AnyRemote) -> None:
     bench = Bench(remote)
     bench.start()
@@ -318,6 +326,7 @@ def test_a_hundred_threads_each_get_their_own_answer(remote: AnyRemote) -> None:
     assert len(bench.store.state.snapshot.agents) == 101
     history = bench.backend.history(None, bench.remote.refs[STATE_REF])
     assert len(history) == 102
+    assert bench.backend.adopted() == bench.remote.refs[STATE_REF]
 
 
 @pytest.mark.parametrize(
