@@ -262,10 +262,8 @@ class Committer:
             if stuck[_FAULT] < _STUCK:
                 self._back_off(losses, give_up)
                 return
-            raise RemoteFault(
-                f"the remote could not store the push: {_words(blamed)}"
-                + _aside(_faults(report))
-            )
+            why = _words(blamed) + _aside(_faults(report))
+            raise RemoteFault(f"the remote could not store the push: {why}")
         if PushOutcome.BUSY in outcomes:
             if STATE_REF in blamed or not self._refuse_owners(blamed, steps):
                 raise BranchCheckedOut(
@@ -286,11 +284,7 @@ class Committer:
         for ref in blamed:
             stuck[ref] = stuck.get(ref, 0) + 1
             if stuck[ref] >= _STUCK:
-                error = ContentionError(
-                    f"{short_ref(ref)} cannot be moved although nobody else moves it: "
-                    f"{blamed[ref].text}{_aside(_faults(report))}",
-                    hint="look for a stale lock file on the remote",
-                )
+                error = _unmovable(ref, report)
                 if ref == STATE_REF or not _refuse_owners_of(ref, steps, error):
                     raise error
 
@@ -372,6 +366,14 @@ def _answer_what_is_certain(steps: Sequence[Step]) -> None:
             step.ticket.refuse(step.refusal)
         elif not step.commits:
             step.ticket.answer(Applied(None, None, step.after))
+
+
+def _unmovable(ref: str, report: PushReport) -> ContentionError:
+    said = report.refs[ref].text + _aside(_faults(report))
+    return ContentionError(
+        f"{short_ref(ref)} cannot be moved although nobody else moves it: {said}",
+        hint="look for a stale lock file on the remote",
+    )
 
 
 def _faults(report: PushReport) -> list[str]:
