@@ -60,6 +60,7 @@ class Follower:
         self._give_up: float | None = None
         self._remembered: Oid | None = None
         self._remembered_s = float("-inf")
+        self._remembering = threading.Lock()
         #: Place of the last read of tips in the order of reads.
         self.tips_number = 0
         #: When others were last seen to move the state, on the boot clock.
@@ -152,17 +153,19 @@ class Follower:
         serves as well. So a full disk or a stale lock here fails nobody, and while
         others wait for the next push it is done once a second.
         """
-        state, now_s = self._state, self._clock.boot_s()
-        if state is None or state.tip == self._remembered:
+        if in_a_hurry and self._clock.boot_s() - self._remembered_s < _REMEMBER_S:
             return
-        if in_a_hurry and now_s - self._remembered_s < _REMEMBER_S:
-            return
-        try:
-            self._backend.adopt(state.tip)
-        except GitError as error:
-            log.warning("tip not remembered", extra={"why": str(error)})
-        else:
-            self._remembered, self._remembered_s = state.tip, now_s
+        with self._remembering:
+            state = self._state
+            if state is None or state.tip == self._remembered:
+                return
+            self._remembered_s = self._clock.boot_s()
+            try:
+                self._backend.adopt(state.tip)
+            except GitError as error:
+                log.warning("tip not remembered", extra={"why": str(error)})
+            else:
+                self._remembered = state.tip
 
     def wait_beyond(self, tip: Oid, timeout_s: float) -> bool:
         """Wait until the adopted tip is another than ``tip``; false on time-out."""

@@ -48,6 +48,7 @@ class StateStore:
         self._turn = threads.condition()
         self._arrival = threads.condition(self._turn)
         self._leading = False
+        self._inside = 0
         self._crowd = 0
 
     @property
@@ -109,10 +110,17 @@ class StateStore:
             before = tickets[-1] if tickets else None
             tickets.append(Ticket(operation, number, before, give_up))
         with self._turn:
+            self._inside += 1
             self._queue += tickets
             self._arrival.notify_all()
-        while batch := self._wait_to_lead(tickets, give_up):
-            self._lead(batch)
+        try:
+            while batch := self._wait_to_lead(tickets, give_up):
+                self._lead(batch)
+        finally:
+            with self._turn:
+                self._inside -= 1
+                is_last = not self._inside
+            self._follower.remember(in_a_hurry=not is_last)
         return tickets
 
     def _wait_to_lead(self, mine: Sequence[Ticket], give_up: float) -> list[Ticket]:
@@ -151,10 +159,7 @@ class StateStore:
         give_up = max(ticket.give_up_s for ticket in batch)
         try:
             with self._follower.until(give_up):
-                try:
-                    self._committer.commit(batch, give_up)
-                finally:
-                    self._follower.remember(in_a_hurry=bool(self._queue))
+                self._committer.commit(batch, give_up)
         except PercydError as error:
             _refuse_open(batch, error)
         except BaseException:

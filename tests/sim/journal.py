@@ -125,5 +125,5 @@ class RecordingStore(StateStore):
             return
         assert isinstance(self.backend, SimBackend)
         silent_s = self.backend.silent_s.get(heartbeat_ref(agent_id), 0.0)
-        if silent_s < agent.lease_s:
+        if silent_s < agent.lease_s - 1e-6:  # seconds are floats
             self.journal.say(f"{agent_id} is called lost after {silent_s:.2f} s")
