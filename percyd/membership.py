@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Self
 
 from percyd import __version__
@@ -154,8 +155,13 @@ def bury_the_dead(percyd: Percyd) -> None:
     rescued = _rescue_leftovers(percyd)
     for agent in percyd.store.state.snapshot.agents.values():
         path = percyd.home.lock(agent.id)
-        if agent.status is AgentStatus.JOINED and path.exists():
+        if not path.exists():
+            continue
+        if agent.status is AgentStatus.JOINED:
             _bury(percyd, agent, rescued)
+        else:
+            _sweep(path)
+    percyd.hub.forget_the_dead()
 
 
 def _bury(percyd: Percyd, agent: Agent, rescued: Mapping[Key, Oid]) -> None:
@@ -171,6 +177,14 @@ def _bury(percyd: Percyd, agent: Agent, rescued: Mapping[Key, Oid]) -> None:
         )
         path.unlink(missing_ok=True)
     finally:
+        lock.release()
+
+
+def _sweep(path: Path) -> None:
+    """Remove the lock file of an agent that is gone already, unless it is held."""
+    lock = FileLock(path)
+    if lock.acquire():
+        path.unlink(missing_ok=True)
         lock.release()
 
 

@@ -14,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 from percyd.core.refs import MergeConflict, Merged, Oid
 from percyd.errors import GitError
 from percyd.repo import birth, merging, packs, snapshots
@@ -138,6 +140,17 @@ class Hub(Wire):
         if commit is None:
             raise GitError(f"git fetch: {ref_or_oid} is not a commit")
         return commit
+
+    def forget_the_dead(self) -> None:
+        """Let go of what processes that are gone had taken in.
+
+        What of it counts was published, or is in its worktree still.
+        """
+        listing = self.git.run("for-each-ref", "--format=%(refname)", INGESTED)
+        for ref in listing.text.splitlines():
+            pid = ref.removeprefix(INGESTED).partition("-")[0]
+            if not pid.isdecimal() or not psutil.pid_exists(int(pid)):
+                self.git.run("update-ref", "-d", ref)
 
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime

@@ -28,6 +28,8 @@ tasks:
 ELSEWHERE = {"lost-decided"}
 #: What a slot keeps: its clone, and the index files of its checkouts.
 OWN = ("repo.git", ".percyd")
+#: An agent's lock file is gone with it; those of slots and of the hub stay.
+AGENT_LOCK = re.compile(r"-[0-9a-f]{6}\.lock$")
 
 
 @pytest.fixture
@@ -43,7 +45,11 @@ def leftovers(folder: Path) -> list[str]:
     """Worktrees, locks and half-made things in the local state; processes in it."""
     state = folder / "state"
     found = [str(p) for p in state.glob("*/slots/*/*") if p.name not in OWN]
-    found += [str(p) for p in state.rglob("*.lock") if p.parent.name != "locks"]
+    found += [
+        str(path)
+        for path in state.rglob("*.lock")
+        if path.parent.name != "locks" or AGENT_LOCK.search(path.name)
+    ]
     for process in psutil.process_iter():
         try:
             words = " ".join([*process.cmdline(), process.cwd()])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import random
 import resource
+import subprocess
 import threading
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from percyd.errors import (
     StateRefused,
     UnsupportedRepository,
 )
-from percyd.repo.hub import ADOPTED_REF, Hub
+from percyd.repo.hub import ADOPTED_REF, INGESTED, Hub
 from percyd.repo.objects import write_commits
 from percyd.repo.packs import MOST_PACKS
 from percyd.repo.values import Identity, NewCommit, PushOutcome, Remote
@@ -353,6 +355,18 @@ def test_packs_stay_few_and_nothing_is_dropped(hub: Hub) -> None:
 
 
 # Taking work in
+
+
+def test_what_dead_processes_took_in_is_let_go(hub: Hub, tmp_path: Path) -> None:
+    oid = hub.ingest(make_repo(tmp_path / "workspace"), MAIN)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    hub.git.run("update-ref", f"{INGESTED}{gone.pid}-3", oid)
+
+    hub.forget_the_dead()
+
+    listing = hub.git.run("for-each-ref", "--format=%(refname)", INGESTED).text
+    assert listing == f"{INGESTED}{os.getpid()}-0"
 
 
 def test_committed_work_is_taken_in_by_branch_and_by_id(
