@@ -172,7 +172,9 @@ class Committer:
         """
         new = moves[0].new or ""
         in_doubt = False
-        for _ in range(1 + _RESENDS):
+        for resends in range(1 + _RESENDS):
+            if resends:
+                self._back_off(resends + 2, give_up)
             started_s = self._clock.boot_s()
             left = max(1.0, give_up - started_s)
             with self._ride() as beat:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,18 @@ from percyd.core.operations.claims import Claim, EndAttempt, Ending
 from percyd.core.operations.completion import Complete, Report
 from percyd.core.reasons import Reason
 from percyd.core.records import Task, Verdict, Why
+from percyd.core.refs import RefMove
 from percyd.errors import (
     IllegalTransition,
     IntegrationMoved,
     MergeConflictError,
     NotInitialised,
+    OutcomeUnknown,
     PlanExists,
     StaleClaim,
     StateRefused,
 )
+from percyd.repo.values import PushOutcome, PushReport, RefReport
 from percyd.state.memory import MemoryBackend, MemoryRemote
 from percyd.state.store import StateStore
 from tests.support.state import Bench, GitRemote, Numbers, agent, fence, plan, task
@@ -413,3 +416,52 @@ def test_three_reads_in_a_row_that_show_an_older_tip_are_a_rewind() -> None:
     with pytest.raises(StateRefused, match=f"rewound to {older}.* behind {tip}"):
         store.refresh()
     assert store.refresh().tip == tip
+
+
+class _Unanswered(MemoryBackend):
+    """The first push of the state lands and is not answered; then ``after`` happens."""
+
+    after: Callable[[], None]
+    asked = False
+
+    def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
+        report = super().push(moves, deadline_s)
+        if self.asked:
+            return report
+        self.asked = True
+        self.after()
+        unknown = RefReport(PushOutcome.UNKNOWN, "no answer")
+        return PushReport({move.ref: unknown for move in moves})
+
+
+def test_a_branch_that_was_rewound_does_not_prove_that_a_push_was_lost() -> None:
+    bench = bench_with(MemoryRemote(), task("p", "a"))
+    assert isinstance(bench.remote, MemoryRemote)
+    refs, backend = bench.remote.refs, _Unanswered(bench.remote)
+    first = backend.history(None, refs[STATE_REF])[0].oid
+    landed: list[str] = []
+
+    def rewind() -> None:
+        landed.append(refs[STATE_REF])
+        refs[STATE_REF] = first
+
+    backend.after = rewind
+    store = StateStore(backend, bench.clock, Numbers(9))
+    store.refresh()
+
+    with pytest.raises(OutcomeUnknown):
+        store.apply(Join(store.stamp(), agent("box-000009")))
+    refs[STATE_REF] = landed[0]
+    assert "box-000009" in store.refresh().snapshot.agents
+
+
+def test_a_push_that_landed_unanswered_is_found() -> None:
+    bench = bench_with(MemoryRemote(), task("p", "a"))
+    assert isinstance(bench.remote, MemoryRemote)
+    backend = _Unanswered(bench.remote)
+    backend.after = bool
+    store = StateStore(backend, bench.clock, Numbers(9))
+
+    applied = store.apply(Join(store.stamp(), agent("box-000009")))
+
+    assert applied.commit == bench.remote.refs[STATE_REF]
