@@ -459,7 +459,7 @@ def test_a_push_that_landed_unanswered_is_found() -> None:
     bench = bench_with(MemoryRemote(), task("p", "a"))
     assert isinstance(bench.remote, MemoryRemote)
     backend = _Unanswered(bench.remote)
-    backend.after = bool
+    backend.after = lambda: None
     store = StateStore(backend, bench.clock, Numbers(9))
 
     applied = store.apply(Join(store.stamp(), agent("box-000009")))
