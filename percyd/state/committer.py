@@ -347,7 +347,7 @@ class Committer:
         In units of a push: others who are slow are waited for longer.
         """
         cap_s = max(_BACKOFF_CAP_S, 4 * self._push_s)
-        top_s = min(cap_s, max(_BACKOFF_S, self._push_s) * 2.0 ** min(losses, 10))
+        top_s = min(cap_s, max(_BACKOFF_S, self._push_s) * 2.0 ** min(losses + 1, 10))
         self._wait(self._randomness.uniform(0.0, top_s), give_up)
 
 
