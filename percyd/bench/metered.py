@@ -69,6 +69,7 @@ _NAMES = {
     "fetch_state": "fetch_state",
     "fetch_refs": "fetch_refs",
     "adopt": "remember",
+    "tidy": "tidy",
     "history": "judge",
     "is_ancestor": "judge",
     "read_tree": "read",

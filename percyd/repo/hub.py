@@ -18,7 +18,7 @@ import psutil
 
 from percyd.core.refs import MergeConflict, Merged, Oid
 from percyd.errors import GitError
-from percyd.repo import birth, merging, packs, snapshots
+from percyd.repo import birth, merging, snapshots
 from percyd.repo.facts import TreeFacts, TreeScanner
 from percyd.repo.values import Identity, Remote
 from percyd.repo.wire import FETCH, SEEN_STATE, Wire
@@ -76,9 +76,8 @@ class Hub(Wire):
         return self.git.ref(ADOPTED_REF)
 
     def adopt(self, tip: Oid) -> None:
-        """Remember a good tip of the state; a good moment to clear up, too."""
+        """Remember a good tip of the state."""
         self.git.run("update-ref", ADOPTED_REF, tip)
-        packs.tidy(self.git)
 
     def damage(self) -> str | None:
         """What git cannot read of the state's newest tips here; None if all is well.

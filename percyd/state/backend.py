@@ -67,6 +67,10 @@ class Backend(Protocol):
         """Remember a good tip."""
         ...
 
+    def tidy(self, *, in_a_hurry: bool) -> None:
+        """Clear up what days of work leave here, if it is time; never fails."""
+        ...
+
     @property
     def ways(self) -> Ways:
         """The commands with which a person mends the branch."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from percyd.core.ids import STATE_REF
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.errors import GitError, StateRefused, StateUnreadable
-from percyd.repo import lineage, objects
+from percyd.repo import lineage, objects, packs
 from percyd.repo.hub import Hub
 from percyd.repo.remotes import folder_of
 from percyd.repo.values import NewCommit, PushReport
@@ -82,6 +82,11 @@ class GitBackend:
     def adopt(self, tip: Oid) -> None:
         """See `Backend`."""
         self.hub.adopt(tip)
+
+    def tidy(self, *, in_a_hurry: bool) -> None:
+        """See `Backend`."""
+        most = packs.MOST_IN_A_HURRY if in_a_hurry else packs.MOST_PACKS
+        packs.tidy(self.hub.git, most)
 
     @property
     def ways(self) -> Ways:

@@ -114,6 +114,9 @@ class MemoryBackend:
         """See `Backend`."""
         self._adopted = tip
 
+    def tidy(self, *, in_a_hurry: bool) -> None:
+        """See `Backend`; there is nothing to clear up."""
+
     @property
     def ways(self) -> Ways:
         """See `Backend`."""

@@ -19,7 +19,7 @@ from percyd.errors import (
 )
 from percyd.repo.hub import ADOPTED_REF, INGESTED, Hub
 from percyd.repo.objects import write_commits
-from percyd.repo.packs import MOST_PACKS
+from percyd.repo.packs import MOST_IN_A_HURRY, MOST_PACKS, tidy
 from percyd.repo.values import Identity, NewCommit, PushOutcome, Remote
 from tests.support.gitrepo import (
     NOWHERE,
@@ -346,8 +346,11 @@ def test_packs_stay_few_and_nothing_is_dropped(hub: Hub) -> None:
     ]
     before = len(list(hub.path.glob("objects/pack/*.pack")))
 
-    hub.adopt(built[-1])
+    tidy(hub.git, MOST_IN_A_HURRY)
+    hurried = len(list(hub.path.glob("objects/pack/*.pack")))
+    tidy(hub.git)
 
+    assert hurried == before
     assert before > MOST_PACKS
     assert len(list(hub.path.glob("objects/pack/*.pack"))) < MOST_PACKS // 2
     assert [hub.reader.resolve(oid) for oid in built] == built
