@@ -86,6 +86,7 @@ class Monitor:
         for operation in self.due(self._store.state.snapshot):
             self._apply(operation)
         self._pruner.step(self._store.state.snapshot)
+        self._store.backend.tidy(in_a_hurry=False)
 
     def _apply(self, operation: Operation) -> None:
         try:

@@ -16,8 +16,8 @@ from percyd.repo.runner import Git
 
 log = logging.getLogger(__name__)
 
-#: More packs than this are rolled up; every git process opens every one. While others
-#: wait for the next push there may be more: 50 packs of 60 operations take 200 ms.
+#: More packs than this are rolled up when there is time; every git process opens every
+#: one. Behind a push there may be more, because 50 packs of 60 operations take 200 ms.
 MOST_PACKS = 50
 MOST_IN_A_HURRY = 400
 _LOCK_FILE = "percyd-packs"

@@ -166,7 +166,7 @@ class Follower:
                 log.warning("tip not remembered", extra={"why": str(error)})
             else:
                 self._remembered = state.tip
-        self._backend.tidy(in_a_hurry=in_a_hurry)
+        self._backend.tidy(in_a_hurry=True)
 
     def wait_beyond(self, tip: Oid, timeout_s: float) -> bool:
         """Wait until the adopted tip is another than ``tip``; false on time-out."""
