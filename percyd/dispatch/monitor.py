@@ -78,7 +78,14 @@ class Monitor:
             log.warning("lost", extra={"agent": agent})
             hit("lost-decided")
             message = f"{agent} has not moved its heartbeat for its lease"
-            depart = Depart(self._store.stamp(), agent, lost=True, message=message)
+            held = (t.claim for t in snapshot.held_tasks() if t.assigned_to == agent)
+            depart = Depart(
+                self._store.stamp(),
+                agent,
+                lost=True,
+                message=message,
+                judged=frozenset(held),
+            )
             self._apply(depart)
 
     def reconcile(self) -> None:
@@ -86,7 +93,7 @@ class Monitor:
         for operation in self.due(self._store.state.snapshot):
             self._apply(operation)
         self._pruner.step(self._store.state.snapshot)
-        self._store.backend.tidy(in_a_hurry=False)
+        self._store.backend.tidy()
 
     def _apply(self, operation: Operation) -> None:
         try:

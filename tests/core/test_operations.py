@@ -112,6 +112,22 @@ def test_an_agent_that_leaves_gives_its_tasks_back_uncounted() -> None:
     assert bench.store.state.snapshot.agents[bench.agent.id].status == "left"
 
 
+def test_an_agent_that_has_claimed_since_it_was_judged_is_not_lost() -> None:
+    bench = bench_with(task("p", "a"))
+    (claimed,) = bench.claim(1)
+    who = bench.agent.id
+
+    def depart(*judged: str | None) -> Depart:
+        claims = frozenset(judged)
+        return Depart(bench.store.stamp(), who, lost=True, judged=claims)
+
+    assert bench.store.apply(depart()).commit is None
+    assert bench.store.apply(depart(claimed.claim, "other")).commit is None
+    assert bench.task(claimed.id).claim == claimed.claim
+    assert bench.store.apply(depart(claimed.claim)).commit is not None
+    assert bench.store.state.snapshot.agents[who].status == "lost"
+
+
 def test_a_lost_agent_costs_its_tasks_an_attempt() -> None:
     bench = bench_with(task("p", "a", max_attempts=2), task("p", "b", max_attempts=1))
     bench.claim(2)

@@ -66,6 +66,8 @@ class Depart:
     """An agent leaves, or is known to be dead: it and all its claims in one commit.
 
     ``rescued`` names the work, by task and attempt, that is on rescue refs already.
+    ``judged`` are the claims that an observer has seen in silence; with others, or with
+    fewer, the agent has done something since, and is not lost (S14).
     """
 
     stamp: Stamp
@@ -73,6 +75,7 @@ class Depart:
     lost: bool = False
     message: str = ""
     rescued: Mapping[tuple[str, int], Oid] = field(default_factory=dict)
+    judged: frozenset[str | None] | None = None
     needs: tuple[str, ...] = ()
 
     def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
@@ -85,12 +88,14 @@ class Depart:
         )
         if agent.status is not AgentStatus.JOINED:
             return None
+        held = [t for t in snapshot.held_tasks() if t.assigned_to == self.agent]
+        if self.judged is not None and {task.claim for task in held} != self.judged:
+            return None
         code = Reason.AGENT_LOST if self.lost else Reason.RELEASED
         ending = Ending(
             outcome="lost" if self.lost else "released",
             reason=Why(code=code, message=self.message),
         )
-        held = [t for t in snapshot.held_tasks() if t.assigned_to == self.agent]
         puts: list[Plan | Task] = []
         for task in sorted(held, key=lambda t: t.id):
             own = replace(ending, commit=self.rescued.get((task.id, task.attempt)))
