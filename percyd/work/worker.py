@@ -104,14 +104,13 @@ class Worker:
 
     def step(self) -> None:
         """Claim for the free slots if anything is ready for this agent."""
-        with self._guard:
-            free = len(self._free)
         self.check_claims()
         self._end_what_is_owed()
         self._take_up_orphans()
         snapshot = self._store.state.snapshot
         now_s = self._clock.boot_s()
         with self._guard:
+            free = len(self._free)
             self._resting.observe(snapshot, now_s)
             rested = self._resting.rested(now_s)
         if self._draining or not free:
@@ -147,7 +146,9 @@ class Worker:
                 known = (task.id, task.attempt) in self._begun
                 if not mine or known or self._claims_under_way or not self._free:
                     continue
-            self._start(task)
+            # An idle agent's last beat may be older than a lease.
+            if self._store.beat():
+                self._start(task)
 
     def _end_what_is_owed(self) -> None:
         """Give back the claims of attempts that broke without a word."""

@@ -155,3 +155,18 @@ def test_a_worker_without_a_suitable_task_writes_nothing() -> None:
     worker.step()
     assert bench.store.state.tip == tip
     assert not worker.may_run()
+
+
+def test_an_orphan_takes_the_slot_that_no_claim_may_count_on() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b"))
+    slot = OneSlot(bench)
+    slot.may_end.clear()
+    worker, _ = hire(bench, slot)
+    (orphan,) = bench.claim(1)
+
+    worker.step()
+
+    held = [t.id for t in bench.store.state.snapshot.held_tasks()]
+    assert held == [orphan.id]
+    slot.may_end.set()
+    worker.drain(5, threading.Event())
