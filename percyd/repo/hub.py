@@ -73,11 +73,11 @@ class Hub(Wire):
 
     def adopted(self) -> Oid | None:
         """The last good tip of the state that was built on, over restarts."""
-        return self.git.ref(ADOPTED_REF)
+        return self.reader.resolve(ADOPTED_REF)
 
-    def adopt(self, tip: Oid) -> None:
-        """Remember a good tip of the state."""
-        self.git.run("update-ref", ADOPTED_REF, tip)
+    def adopt(self, tip: Oid, before: Oid | None) -> None:
+        """Remember a good tip of the state where ``before`` is remembered still."""
+        self.git.run("update-ref", ADOPTED_REF, tip, before or "0" * len(tip))
 
     def damage(self) -> str | None:
         """What git cannot read of the state's newest tips here; None if all is well.

@@ -16,15 +16,13 @@ from percyd.repo.runner import Git
 
 log = logging.getLogger(__name__)
 
-#: More packs than this are rolled up when there is time; every git process opens every
-#: one. Behind a push there may be more, because 50 packs of 60 operations take 200 ms.
+#: More packs than this are rolled up; every git process opens every one.
 MOST_PACKS = 50
-MOST_IN_A_HURRY = 400
 _LOCK_FILE = "percyd-packs"
 _DEADLINE_S = 600.0
 
 
-def tidy(git: Git, most: int = MOST_PACKS) -> None:
+def tidy(git: Git) -> None:
     """Roll small packs up into larger ones, if there are many.
 
     Geometrically, so that a pack is rewritten only as often as it doubles. Nothing is
@@ -33,7 +31,7 @@ def tidy(git: Git, most: int = MOST_PACKS) -> None:
     """
     with suppress(OSError):
         packs = sum(1 for _ in (git.git_dir / "objects" / "pack").glob("*.pack"))
-        if packs <= most:
+        if packs <= MOST_PACKS:
             return
         with (git.git_dir / _LOCK_FILE).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another one is at it

@@ -43,6 +43,7 @@ _LOCAL_RECEIVE = (
     " -c core.fsync=committed -c receive.unpackLimit=10 receive-pack"
 )
 _TRIES = 3
+_RACES = 20
 _OWN_REFS = ("refs/heads/percy", "refs/heads/agent/", "refs/percy/")
 
 
@@ -77,7 +78,7 @@ class Wire:
         """
         with self._alone(deadline_s):
             first = self.reader.resolve(SEEN_STATE) is None
-            tries = 0
+            tries = races = 0
             while tries < _TRIES:
                 before = self.reader.resolve(SEEN_STATE)
                 result = self._network(
@@ -87,8 +88,9 @@ class Wire:
                 )
                 if result.ok:
                     return self._seen_state()
-                if self.reader.resolve(SEEN_STATE) != before:
+                if races < _RACES and self.reader.resolve(SEEN_STATE) != before:
                     # Another process of this clone was faster: no fault of anybody's.
+                    races += 1
                     continue
                 tries += 1
                 self._require_own_disk()

@@ -63,12 +63,16 @@ class Backend(Protocol):
         """The last good tip that this clone has built on, over restarts."""
         ...
 
-    def adopt(self, tip: Oid) -> None:
-        """Remember a good tip."""
+    def adopt(self, tip: Oid, before: Oid | None) -> None:
+        """Remember a good tip, in the place of the one that was remembered before.
+
+        Raises:
+            GitError: another process has remembered another one meanwhile.
+        """
         ...
 
-    def tidy(self, *, in_a_hurry: bool) -> None:
-        """Clear up what days of work leave here, if it is time; never fails."""
+    def tidy(self) -> None:
+        """Clear up what days of work leave here; may take long, never fails."""
         ...
 
     @property

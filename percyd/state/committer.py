@@ -81,7 +81,7 @@ class Committer:
         while batch := [ticket for ticket in tickets if not ticket.done.is_set()]:
             if self._clock.boot_s() >= give_up:
                 raise ContentionError(f"lost {losses} races until the deadline")
-            if self._let_others_in(give_up):
+            if self._let_others_in(give_up) or self._follower.is_outdated:
                 self._refresh()
             state = self._follower.state or self._refresh()
             draft = self._draft(state, batch)
@@ -171,7 +171,7 @@ class Committer:
         then a later "no" says nothing of the push before it.
         """
         new = moves[0].new or ""
-        in_doubt = False
+        in_doubt, beaten, began_s = False, True, self._clock.boot_s()
         for resends in range(1 + _RESENDS):
             if resends:
                 self._back_off(resends + 2, give_up)
@@ -179,6 +179,7 @@ class Committer:
             left = max(1.0, give_up - started_s)
             with self._ride() as beat:
                 report = self._backend.push([*moves, *beat], left)
+            beaten = beaten and bool(beat)
             outcomes = {ref: r.outcome for ref, r in report.refs.items()}
             if PushOutcome.UNKNOWN not in outcomes.values():
                 self._push_s = self._clock.boot_s() - started_s
@@ -192,6 +193,8 @@ class Committer:
                 return report
             tip = self._look_again(give_up, new)
             if tip is not None and self._backend.is_ancestor(new, tip):
+                if self.heart and beaten:  # whichever of them it was
+                    self.heart.confirm(began_s)
                 return None
             if parent is not None and not self._is_past(parent, tip):
                 break

@@ -87,19 +87,23 @@ class Drafter:
             step.refusal = _refusal_before(draft, ticket)
             if step.refusal is not None:
                 continue
+            before = draft.snapshot, dict(draft.moves)
             try:
                 step.decision = self._decide(draft, operation)
+                if step.decision is not None:
+                    self._add(draft, step, operation.stamp, step.decision)
+                    self._follow(draft, step)
             except PercydError as error:
                 step.refusal = error
-                continue
             except Exception as error:
                 # A fault in one operation must not fail whoever travels with it.
                 log.exception("decision broke", extra={"why": repr(operation)[:200]})
                 step.refusal = PercydError(f"percyd failed to decide: {error}")
+            if step.refusal is not None:
+                step.decision = None
+                draft.snapshot, draft.moves = before
+                del draft.commits[step.first :]
                 continue
-            if step.decision is not None:
-                self._add(draft, step, operation.stamp, step.decision)
-                self._follow(draft, step)
             step.after = draft.snapshot
             step.commits = len(draft.commits) - step.first
         return draft

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -103,8 +103,8 @@ class Follower:
             StateRefused: the branch is not one to build on (S12).
         """
         with self.lock:
-            ours = self._state.tip if self._state else self._backend.adopted()
             for _ in range(_REWIND_READS):
+                ours = self._newest_known()
                 number = self.next_number()
                 tip = self._backend.fetch_state(self.patience_s())
                 if tip is None:
@@ -112,6 +112,23 @@ class Follower:
                 if ours is None or not self._is_behind(tip, ours):
                     return self._adopt_fetched(tip, ours, number)
             raise reader.rewound(self._backend, ours or "", tip or "")
+
+    def _newest_known(self) -> Oid | None:
+        """The newest good tip that this process or another one of this clone has seen."""
+        mine, kept = self._state.tip if self._state else None, self._backend.adopted()
+        if mine is None or kept in (None, mine, self._remembered):
+            return mine or kept
+        if self._backend.is_ancestor(kept, mine):
+            return mine
+        return kept if self._backend.is_ancestor(mine, kept) else mine
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether another process of this clone has seen more than this one.
+
+        Then a remote that still stands where we do has been rewound (S12).
+        """
+        return self._state is not None and self._newest_known() != self._state.tip
 
     def _is_behind(self, tip: Oid, ours: Oid) -> bool:
         # Nearly always it is ahead, and that is quick to see.
@@ -124,6 +141,9 @@ class Follower:
             now = self._clock.now()
             self._state = replace(state, read_at=now, read_number=number)
             return self._state
+        if state is not None and ours != state.tip:
+            reader.judge(self._backend, ours, tip)
+            ours = state.tip
         known = state.snapshot if state else None
         snapshot = reader.follow(self._backend, ours, known, tip)
         # Others have moved the state, and so perhaps refs that we remember.
@@ -161,12 +181,18 @@ class Follower:
                 return
             self._remembered_s = self._clock.boot_s()
             try:
-                self._backend.adopt(state.tip)
+                self._keep(state.tip)
             except GitError as error:
                 log.warning("tip not remembered", extra={"why": str(error)})
-            else:
-                self._remembered = state.tip
-        self._backend.tidy(in_a_hurry=True)
+
+    def _keep(self, tip: Oid) -> None:
+        """Move what is remembered onwards, and never aside (S12)."""
+        kept = self._backend.adopted()
+        if kept is None or self._backend.is_ancestor(kept, tip):
+            self._backend.adopt(tip, kept)
+            self._remembered = tip
+        elif not self._backend.is_ancestor(tip, kept):
+            raise GitError(f"{kept} is remembered, which does not lead to {tip}")
 
     def wait_beyond(self, tip: Oid, timeout_s: float) -> bool:
         """Wait until the adopted tip is another than ``tip``; false on time-out."""
@@ -191,6 +217,11 @@ class Follower:
         """
         plans = {ref: tip for ref, tip in tips.items() if ref.startswith(PLAN_REFS)}
         self._tips.update(plans)
+
+    @property
+    def known_tips(self) -> Collection[str]:
+        """The refs whose tips are known."""
+        return self._tips.keys()
 
     def forget_tips(self, refs: Iterable[str]) -> None:
         """Ask the remote anew when these refs are needed again."""

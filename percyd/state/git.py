@@ -79,14 +79,13 @@ class GitBackend:
         """See `Backend`."""
         return self.hub.adopted()
 
-    def adopt(self, tip: Oid) -> None:
+    def adopt(self, tip: Oid, before: Oid | None) -> None:
         """See `Backend`."""
-        self.hub.adopt(tip)
+        self.hub.adopt(tip, before)
 
-    def tidy(self, *, in_a_hurry: bool) -> None:
+    def tidy(self) -> None:
         """See `Backend`."""
-        most = packs.MOST_IN_A_HURRY if in_a_hurry else packs.MOST_PACKS
-        packs.tidy(self.hub.git, most)
+        packs.tidy(self.hub.git)
 
     @property
     def ways(self) -> Ways:

@@ -110,11 +110,11 @@ class MemoryBackend:
         """See `Backend`."""
         return self._adopted
 
-    def adopt(self, tip: Oid) -> None:
+    def adopt(self, tip: Oid, before: Oid | None) -> None:
         """See `Backend`."""
         self._adopted = tip
 
-    def tidy(self, *, in_a_hurry: bool) -> None:
+    def tidy(self) -> None:
         """See `Backend`; there is nothing to clear up."""
 
     @property

@@ -66,12 +66,20 @@ class StateStore:
 
     def tip_of(self, ref: str) -> Oid | None:
         """Where a ref stands on the remote, its objects here."""
+        if ref not in self._follower.known_tips:
+            # The first fetch of a project may take long: nobody must wait for it.
+            self.backend.fetch_refs([ref])
         with self._follower.lock:
             return self._follower.tips([ref])[ref]
 
     def live_by(self, heart: Heart | None) -> None:
         """Let an agent's heartbeat ride along with every push of this store."""
         self._committer.heart = heart
+
+    def beat(self) -> bool:
+        """Say now that this agent lives; false if nobody confirmed it."""
+        heart = self._committer.heart
+        return heart is None or heart.beat(self._deadline_s)
 
     def beats(self) -> Mapping[str, Oid]:
         """Where the heartbeats of all agents stand on the remote."""
@@ -131,7 +139,6 @@ class StateStore:
         with self._turn:
             while not all(ticket.done.is_set() for ticket in mine):
                 if not self._leading and any(ticket in self._queue for ticket in mine):
-                    self._leading = True
                     return self._gather()
                 left = give_up - self._clock.boot_s()
                 if left <= -self._deadline_s or (left <= 0 and self._withdraw(mine)):
@@ -146,10 +153,16 @@ class StateStore:
         Whoever was answered by the last push is just about to call again, and would
         find a push under way that took only the first of them along.
         """
-        if self._crowd > 1:
-            self._arrival.wait_for(
-                lambda: _callers(self._queue) >= self._crowd, _LINGER_S
-            )
+        self._leading = True
+        try:
+            if self._crowd > 1:
+                self._arrival.wait_for(
+                    lambda: _callers(self._queue) >= self._crowd, _LINGER_S
+                )
+        except BaseException:
+            self._leading = False
+            self._turn.notify_all()
+            raise
         batch, self._queue = self._queue, []
         self._crowd = _callers(batch)
         return batch

@@ -35,7 +35,7 @@ from tests.support.state import agent
 
 BOUNDS = Bounds(60, 60, 1000, 1)
 POLL_S = (0.1, 1.0)
-BEAT_S, LEASE_S, IDLE_S = 0.6, 3.0, 2.0
+BEAT_S, LEASE_S, IDLE_S = 0.6, 3.0, 5.0
 #: A program's steps: most are short, some outlive a lease. Seconds.
 SHORT_S, LONG_S = (0.05, 1.0), (LEASE_S, 2.5 * LEASE_S)
 

@@ -120,6 +120,18 @@ def test_the_lease_is_the_one_that_the_agent_recorded() -> None:
     assert found == [one.agent.id]
 
 
+def test_a_slow_read_proves_silence_only_until_it_began() -> None:
+    one, two, _ = pair()
+    observer = Observer(two.clock)
+    lost(two, observer)
+    assert watch(two, observer, LEASE - 10) == []
+    view, beats = two.store.refresh().snapshot, two.store.beats()
+    began_s = two.clock.boot
+    two.clock.boot += 10
+    assert observer.lost(view, beats, began_s) == []
+    assert observer.lost(view, beats, two.clock.boot) == [one.agent.id]
+
+
 def test_an_idle_agent_is_lost_after_three_silent_idle_beats() -> None:
     one, two, _ = pair()
     for record in one.store.state.snapshot.held_tasks():
@@ -194,21 +206,114 @@ def test_a_lost_agent_is_lost_once() -> None:
     )
 
 
-def test_a_late_rider_moves_nothing_and_costs_no_beat() -> None:
+class Slow(MemoryBackend):
+    """A clone behind an uplink that takes too long for everything but a beat."""
+
+    def __init__(self, one: Bench) -> None:
+        assert isinstance(one.remote, MemoryRemote)
+        super().__init__(one.remote)
+        self._one = one
+        self.tried: list[str] = []
+        self.slow = True
+
+    def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
+        ref = moves[-1].ref
+        if not ref.startswith("refs/percy/rescue/"):
+            return super().push(moves, deadline_s)
+        self.tried.append(ref)
+        if self.slow and ref.endswith("/p.a/1"):
+            self._one.clock.boot += deadline_s
+            return PushReport({ref: RefReport(PushOutcome.UNKNOWN)})
+        return super().push(moves, deadline_s)
+
+
+def laden(one: Bench, backend: MemoryBackend) -> tuple[Heart, list[str]]:
+    """A heart with the work of two attempts to carry; what has landed of it."""
+    landed: list[str] = []
+
+    def rider(name: str) -> Rider:
+        ref = f"refs/percy/rescue/{name}/1"
+        move = RefMove(ref, None, one.base(**{name[-1]: "half"}))
+        return Rider(move, lambda: landed.append(name))
+
+    def riders() -> list[Rider]:
+        return [rider(name) for name in ("p.a", "p.b") if name not in landed]
+
+    heart = Heart(backend, one.clock, one.agent, busy=lambda: True, riders=riders)
+    return heart, landed
+
+
+def test_a_beat_goes_alone_and_waits_for_no_upload() -> None:
+    one, _, _ = pair()
+    heart, landed = laden(one, Slow(one))
+    one.clock.boot += BEAT
+    assert heart.beat(heart.left_s())
+    assert heart.left_s() == pytest.approx(LEASE * (1 - MARGIN))
+    assert landed == []
+
+
+def test_work_that_cannot_be_uploaded_holds_up_no_other_and_is_left_in_peace() -> None:
+    one, _, _ = pair()
+    slow = Slow(one)
+    heart, landed = laden(one, slow)
+    for _ in range(40):
+        heart.carry()
+        one.clock.boot += BEAT
+    assert landed == ["p.b"]
+    assert 2 < slow.tried.count("refs/percy/rescue/p.a/1") < 10
+    slow.slow = False
+    one.clock.boot += IDLE
+    heart.carry()
+    assert landed == ["p.b", "p.a"]
+
+
+def test_work_that_comes_too_late_moves_nothing() -> None:
     one, _, _ = pair()
     ref = "refs/percy/rescue/p.a/1"
-    old, new = one.base(a="half"), one.base(a="whole")
-    landed: list[str] = []
-    rider = Rider(RefMove(ref, None, old), lambda: landed.append(old))
-    heart = Heart(
-        one.backend, one.clock, one.agent, busy=lambda: True, riders=lambda: [rider]
-    )
-    one.remote.refs[ref] = new  # the attempt has ended meanwhile
-    one.clock.boot += 50
+    whole = one.base(a="whole")
+    heart, landed = laden(one, one.backend)
+    one.remote.refs[ref] = whole  # the attempt has ended meanwhile
+    heart.carry()
+    assert one.remote.refs[ref] == whole
+    assert landed == ["p.b"]
+
+
+class Silent(MemoryBackend):
+    """A clone whose pushes arrive, or not, without an answer as long as it is cut."""
+
+    cut = False
+    arrives = True
+
+    def push(self, moves: Sequence[RefMove], deadline_s: float) -> PushReport:
+        report = super().push(moves, deadline_s) if self.arrives else None
+        if report is None or self.cut:
+            return PushReport({m.ref: RefReport(PushOutcome.UNKNOWN) for m in moves})
+        return report
+
+
+@pytest.mark.parametrize("failures", [1, RING - 2, RING - 1, RING, 3 * RING - 1])
+@pytest.mark.parametrize("arrived", [0, 1, 2])
+def test_a_beat_that_changed_nothing_does_not_renew(failures: int, arrived: int) -> None:
+    one, _, _ = pair()
+    assert isinstance(one.remote, MemoryRemote)
+    ref = heartbeat_ref(one.agent.id)
+    backend = Silent(one.remote)
+    heart = Heart(backend, one.clock, one.agent, busy=lambda: True)
     assert heart.beat(10)
-    assert one.remote.refs[ref] == new
-    assert landed == []
+    backend.cut = True
+    for number in range(failures):
+        backend.arrives = number < arrived
+        assert not heart.beat(10)
+    backend.cut, backend.arrives = False, True
+    one.clock.boot += 50
+    for _ in range(2):
+        before = one.remote.refs[ref]
+        with heart.ride() as moves:
+            assert all(move.new != before for move in moves)
+        if heart.beat(10):
+            break
     assert heart.left_s() == pytest.approx(LEASE * (1 - MARGIN))
+    assert one.remote.refs[ref] != before
 
 
 def test_no_beat_is_due_while_one_rides_along_unless_the_lease_is_at_stake() -> None:

@@ -27,6 +27,7 @@ from percyd.errors import (
     StateRefused,
 )
 from percyd.repo.values import PushOutcome, PushReport, RefReport
+from percyd.state.heartbeat import Heart
 from percyd.state.memory import MemoryBackend, MemoryRemote
 from percyd.state.store import StateStore
 from tests.support.state import Bench, GitRemote, Numbers, agent, fence, plan, task
@@ -465,3 +466,58 @@ def test_a_push_that_landed_unanswered_is_found() -> None:
     applied = store.apply(Join(store.stamp(), agent("box-000009")))
 
     assert applied.commit == bench.remote.refs[STATE_REF]
+
+
+def test_an_unanswered_push_that_landed_has_renewed_the_lease() -> None:
+    bench = bench_with(MemoryRemote(), task("p", "a"))
+    assert isinstance(bench.remote, MemoryRemote)
+    backend = _Unanswered(bench.remote)
+    backend.after = lambda: None
+    store = StateStore(backend, bench.clock, Numbers(9))
+    card = agent(lease_s=10.0)
+    heart = Heart(backend, bench.clock, card, busy=lambda: True)
+    store.live_by(heart)
+    bench.clock.boot += 100
+    assert heart.left_s() < 0
+
+    store.apply(Join(store.stamp(), agent("box-000009")))
+
+    assert heart.left_s() > 0
+
+
+def test_a_rewind_that_another_process_of_the_clone_can_see_is_not_built_on(
+    tmp_path: Path,
+) -> None:
+    remote = GitRemote(tmp_path)
+    quick, slow = Bench(remote), Bench(remote)
+    quick.start()
+    behind = slow.store.refresh().tip
+    for number in range(3):
+        joining = agent(f"more-{number:06x}")
+        quick.store.apply(Join(quick.store.stamp(), joining))
+    good = remote.refs[STATE_REF]
+    remote.refs[STATE_REF] = behind
+
+    with pytest.raises(StateRefused, match=f"rewound to {behind}.* behind {good}"):
+        slow.store.apply(Join(slow.store.stamp(), agent("late-000001")))
+
+    assert remote.refs[STATE_REF] == behind
+    assert slow.backend.adopted() == good
+    remote.refs[STATE_REF] = good
+    assert slow.store.refresh().tip == good
+    remote.close()
+
+
+def test_what_is_remembered_never_moves_aside(tmp_path: Path) -> None:
+    remote = GitRemote(tmp_path)
+    one, other = Bench(remote), Bench(remote)
+    one.start()
+    other.store.refresh()
+    one.store.apply(Join(one.store.stamp(), agent("more-000001")))
+    newest = one.backend.adopted()
+
+    other.store._follower.remember()
+
+    assert newest == remote.refs[STATE_REF]
+    assert other.backend.adopted() == newest
+    remote.close()
