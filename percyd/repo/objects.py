@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from percyd.core.refs import Oid
 from percyd.errors import GitError
+from percyd.repo import filelock
 from percyd.repo.reader import ObjectReader as ObjectReader
 from percyd.repo.runner import Git
 from percyd.repo.values import PERCYD, Identity, NewCommit
@@ -59,7 +58,8 @@ def write_commits(
     if not commits:
         return []
     stream = _stream(parent, commits)
-    with _one_at_a_time(git):
+    # Two writers of one repository would race for `PENDING_REF`, threads included.
+    with filelock.held(git.git_dir / _LOCK_FILE):
         try:
             result = git.run(
                 *("fast-import", "--quiet", "--force", "--done", "--date-format=raw"),
@@ -74,18 +74,6 @@ def write_commits(
     if len(oids) != len(commits) or not all(_OID.match(oid) for oid in oids):
         raise GitError("git fast-import: did not name the commits that it made")
     return oids
-
-
-@contextmanager
-def _one_at_a_time(git: Git) -> Iterator[None]:
-    """Two writers of one repository would race for `PENDING_REF`, threads included.
-
-    The lock is the kernel's and dies with its holder; each opening of the file has one
-    of its own.
-    """
-    with (git.git_dir / _LOCK_FILE).open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def tree_entries(
@@ -142,6 +130,20 @@ def is_ancestor(git: Git, old: Oid, new: Oid) -> bool:
     if result.code not in (0, 1):
         raise GitError(f"git merge-base: {result.problem}")
     return result.ok
+
+
+def new_bytes(git: Git, commit: Oid, base: Oid | None) -> int:
+    """How many bytes on disk are the objects of ``commit`` that ``base`` has not."""
+    known = [f"^{base}"] if base else []
+    found = git.run("rev-list", "--objects", "--disk-usage", commit, *known)
+    return int(found.text)
+
+
+def refs_below(git: Git, prefix: str) -> dict[str, Oid]:
+    """The refs of a repository below ``prefix``, by what follows it."""
+    listing = git.run("for-each-ref", "--format=%(refname) %(objectname)", prefix)
+    rows = (line.split(" ") for line in listing.text.splitlines())
+    return {name.removeprefix(prefix): oid for name, oid in rows}
 
 
 def commit_tree(

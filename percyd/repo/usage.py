@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from percyd.repo import filelock
+
 log = logging.getLogger(__name__)
 
 _FILE = "percyd-users"
@@ -23,7 +25,11 @@ _ORPHAN_S = 10.0
 
 
 class Usage:
-    """Held for as long as a process uses the repository at ``git_dir``."""
+    """Held for as long as a process uses the repository at ``git_dir``.
+
+    Raises:
+        GitError: a process that clears up there does not come to an end.
+    """
 
     def __init__(self, git_dir: Path) -> None:
         self._close: Callable[[], object] = bool
@@ -32,10 +38,10 @@ class Usage:
         except OSError:
             return  # nothing can be written here: git will say so
         self._close = weakref.finalize(self, os.close, fd)
-        with suppress(BlockingIOError):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if filelock.try_to_take(fd, fcntl.LOCK_EX):
             _sweep(git_dir, fd)
-        fcntl.flock(fd, fcntl.LOCK_SH)
+        # Not without it: the next one to come would remove what is written here.
+        filelock.take(fd, fcntl.LOCK_SH, git_dir / _FILE)
 
     def end(self) -> None:
         """Let go; also done when nobody refers to it any more."""

@@ -9,7 +9,6 @@ followed, and committed work leaves by being fetched into the hub.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import re
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Self
 
 from percyd.core.refs import Oid
 from percyd.errors import GitError
-from percyd.repo import folders, slotfiles
+from percyd.repo import filelock, folders, slotfiles
 from percyd.repo.hub import Hub
 from percyd.repo.runner import Git
 from percyd.repo.slotfiles import CLONE
@@ -307,6 +306,5 @@ class SlotClone:
         folder = self.root / _INTERNAL
         with self._lock:
             folder.mkdir(exist_ok=True)
-            with (folder / "lock").open("ab") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with filelock.held(folder / "lock"):
                 yield
