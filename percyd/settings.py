@@ -196,8 +196,8 @@ def conflicts(config: Config) -> list[tuple[str, str]]:
     found = []
     lease = config.lease
     beat = f"{lease.beat_s:g}"
-    if lease.lease_s < 3 * lease.beat_s:
-        problem = f"is {lease.lease_s:g}; must be at least 3 x lease.beat_s ({beat})"
+    if lease.lease_s < 4 * lease.beat_s:
+        problem = f"is {lease.lease_s:g}; must be at least 4 x lease.beat_s ({beat})"
         found.append(("lease.lease_s", problem))
     if lease.idle_beat_s < lease.beat_s:
         problem = f"is {lease.idle_beat_s:g}; must be at least lease.beat_s ({beat})"

@@ -91,7 +91,7 @@ def test_every_value_arrives() -> None:
         land = "manual"
         worker = { name = "big", slots = 64, capabilities = ["gpu", "go"], grace_s = 0 }
         lease.beat_s = 1
-        lease.lease_s = 3
+        lease.lease_s = 4
         [limits]
         timeout_s = 1.5
         log_bytes = 1_000
@@ -241,12 +241,12 @@ def test_variables_that_are_no_settings_are_ignored(name: str) -> None:
         ("land = 'auto'", "1: land: is 'auto'; not supported by this version"),
         ("[limits]\nmax_attempts = 0", "2: limits.max_attempts: is 0; must be greater"),
         (
-            "[lease]\nlease_s = 50",
-            "2: lease.lease_s: is 50; must be at least 3 x lease.beat_s (20)",
+            "[lease]\nlease_s = 79",
+            "2: lease.lease_s: is 79; must be at least 4 x lease.beat_s (20)",
         ),
         (
-            "[lease]\nbeat_s = 31",
-            "2: lease.lease_s: is 90; must be at least 3 x lease.beat_s (31)",
+            "[lease]\nbeat_s = 23",
+            "2: lease.lease_s: is 90; must be at least 4 x lease.beat_s (23)",
         ),
         ("[runners]\na = 1", "2: runners.a: must be a table: [runners.a]"),
         (

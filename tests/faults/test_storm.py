@@ -22,7 +22,7 @@ from tests.support.daemonised import until
 from tests.support.gitrepo import commit, git
 from tests.support.newuser import NewUser, finish, new_user, start
 
-LEASE = "[lease]\nbeat_s = 0.7\nlease_s = 2.5\nidle_beat_s = 3.0\n"
+LEASE = "[lease]\nbeat_s = 0.7\nlease_s = 3.0\nidle_beat_s = 3.0\n"
 WITHIN_S = 60
 TASKS = 14
 PLAN: dict[str, Any] = {
