@@ -8,6 +8,7 @@ throughout (S14). No time of another machine is ever looked at.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,28 +20,42 @@ from percyd.core.ids import heartbeat_ref
 from percyd.core.records import Agent
 from percyd.core.refs import Oid, RefMove
 from percyd.core.snapshot import Snapshot
+from percyd.errors import PercydError
 from percyd.repo.values import PushOutcome
-from percyd.state.backend import Backend
+from percyd.state.backend import RING, Backend
+
+log = logging.getLogger(__name__)
 
 #: What is held back from a lease by its holder: it ends its work this share earlier
 #: than anybody may call it lost.
 MARGIN = 0.25
+#: After so many pushes without an answer, the remote's value may be any of the ring: a
+#: beat need not change it any more.
+_UNSURE = RING // 2
 #: An agent without claims is lost after this many silent idle beats.
 IDLE_BEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Rider:
-    """A move that goes along with a beat; ``landed`` is called once it has."""
+    """A move between beats; ``landed`` is called once it is done."""
 
     move: RefMove
     landed: Callable[[], None]
 
 
+@dataclass(slots=True)
+class _Pause:
+    """For how long a rider is left in peace after a push that failed."""
+
+    until_s: float
+    length_s: float
+
+
 class Heart:
     """One agent's own heartbeat: when it is due, and whether the lease still holds.
 
-    Safe to use from many threads. ``busy`` says whether the agent holds claims; then
+    Safe to use from many threads; `carry` from one of them. ``busy`` says whether the agent holds claims; then
     it beats every ``beat_s``, else every ``idle_beat_s``.
     """
 
@@ -57,8 +72,10 @@ class Heart:
         self._agent = agent
         self._busy = busy
         self._riders = riders
+        self._pauses: dict[str, _Pause] = {}
         self._ring: Sequence[Oid] = ()
         self._next = 0
+        self._unanswered = 0
         self._guard = threading.Lock()
         self._confirmed_s = clock.boot_s()
         self._riding = False
@@ -69,10 +86,11 @@ class Heart:
         """The next beat, for a push that is made anyway within this context.
 
         Empty while a beat of its own is under way: the remote would let one of the two
-        pushes fail, as a whole, because the heartbeat is not where it was.
+        pushes fail, as a whole, because the heartbeat is not where it was. Empty too
+        while the remote's value may be any: `beat` finds out.
         """
         with self._guard:
-            self._riding = not self._beating
+            self._riding = not self._beating and self._unanswered < _UNSURE
         try:
             yield [self._move()] if self._riding else []
         finally:
@@ -83,6 +101,7 @@ class Heart:
             self._ring = self._ring or self._backend.ring()
             value = self._ring[self._next]
             self._next = (self._next + 1) % len(self._ring)
+            self._unanswered += 1
         return RefMove(heartbeat_ref(self._agent.id), None, value, forced=True)
 
     def confirm(self, started_s: float) -> None:
@@ -93,6 +112,7 @@ class Heart:
         """
         with self._guard:
             self._confirmed_s = max(self._confirmed_s, started_s)
+            self._unanswered = 0
 
     def due_s(self) -> float:
         """Seconds until the next beat is due; zero or less: now.
@@ -114,31 +134,68 @@ class Heart:
         return self._agent.lease_s * (1 - MARGIN) - silent_s
 
     def beat(self, deadline_s: float) -> bool:
-        """Push a beat, and work in progress with it; false: not confirmed.
+        """Push a beat, and nothing with it; false: not confirmed.
 
-        Riders have leases of their own; one whose time has passed must not cost the
-        beat, which then goes alone.
+        The first answer after a long silence is not believed: the value may have been
+        there before, so that nobody has seen it move. The next beat does move it.
         """
         self._beating = True
         try:
-            riders = list(self._riders())
-            if riders and self._push(riders, deadline_s):
-                for rider in riders:
-                    rider.landed()
-                return True
-            return self._push([], deadline_s)
+            unsure = self._unanswered >= _UNSURE
+            started_s = self._clock.boot_s()
+            if not self._push(self._move(), deadline_s):
+                return False
+            if unsure:
+                with self._guard:
+                    self._unanswered = 0
+                return False
+            self.confirm(started_s)
+            return True
         finally:
             self._beating = False
 
-    def _push(self, riders: Sequence[Rider], deadline_s: float) -> bool:
-        started_s = self._clock.boot_s()
-        beat = self._move()
-        moves = [beat, *(rider.move for rider in riders)]
-        report = self._backend.push(moves, deadline_s)
-        done = report.refs[beat.ref].outcome is PushOutcome.APPLIED
-        if done:
-            self.confirm(started_s)
-        return done
+    @property
+    def beat_s(self) -> float:
+        """How often a beat is due while there is work."""
+        return self._agent.beat_s
+
+    def carry(self) -> None:
+        """Push work in progress; it may take long, and must not stand before a beat.
+
+        Each piece goes by itself: one that is too large for the uplink, or whose time
+        has passed, costs no other. It is left in peace for twice as long after each
+        failure. What has not had its turn within a beat is collected anew.
+        """
+        riders = self._riders()
+        refs = {rider.move.ref for rider in riders}
+        self._pauses = {r: pause for r, pause in self._pauses.items() if r in refs}
+        began_s = self._clock.boot_s()
+        for rider in riders:
+            now_s = self._clock.boot_s()
+            if now_s - began_s > self._agent.beat_s:
+                break
+            pause = self._pauses.get(rider.move.ref)
+            if pause is not None and now_s < pause.until_s:
+                continue
+            if self._push(rider.move, self._agent.lease_s * (1 - MARGIN)):
+                self._pauses.pop(rider.move.ref, None)
+                rider.landed()
+            else:
+                self._leave_in_peace(rider.move.ref)
+
+    def _leave_in_peace(self, ref: str) -> None:
+        before = self._pauses.get(ref)
+        length_s = 2 * (before.length_s if before else self._agent.beat_s)
+        length_s = min(length_s, self._agent.idle_beat_s)
+        self._pauses[ref] = _Pause(self._clock.boot_s() + length_s, length_s)
+
+    def _push(self, move: RefMove, deadline_s: float) -> bool:
+        try:
+            report = self._backend.push([move], deadline_s)
+        except PercydError as error:
+            log.debug("not pushed", extra={"ref": move.ref, "why": str(error)})
+            return False
+        return report.refs[move.ref].outcome is PushOutcome.APPLIED
 
 
 @dataclass(slots=True)
@@ -174,14 +231,24 @@ class Observer:
         ]
         return min(pauses, default=None)
 
-    def lost(self, snapshot: Snapshot, beats: Mapping[str, Oid]) -> list[str]:
+    def lost(
+        self,
+        snapshot: Snapshot,
+        beats: Mapping[str, Oid],
+        read_began_s: float | None = None,
+    ) -> list[str]:
         """The agents to call lost, after a successful read of all heartbeats.
+
+        A slow read may have seen the values at any moment of it: a silence begins at
+        the end of the first read, and is proven until the last one began. Without
+        ``read_began_s`` the read has just been made, and took no time.
 
         A window begins anew when the value changes (an absent ref is a value), when a
         claim is new to this observer, and after a gap between reads that is longer
         than a beat: what happened meanwhile was not seen.
         """
         now_s = self.clock.boot_s()
+        until_s = now_s if read_began_s is None else read_began_s
         gap_s = now_s - self._last_read_s if self._last_read_s is not None else 0.0
         self._last_read_s = now_s
         holders = _holders(snapshot)
@@ -202,7 +269,7 @@ class Observer:
             window.claims = claims
             windows[agent.id] = window
             limit_s = agent.lease_s if claims else IDLE_BEATS * agent.idle_beat_s
-            if now_s - window.since_s >= limit_s:
+            if until_s - window.since_s >= limit_s:
                 found.append(agent.id)
         self._windows = windows
         return found

@@ -38,11 +38,12 @@ class Pulse:
         """Begin to beat, and to watch the lease."""
         self._running = [
             self._threads.start(self._beat, "beats"),
+            self._threads.start(self._carry, "progress"),
             self._threads.start(self._guard, "lease"),
         ]
 
     def stop(self) -> None:
-        """End both threads."""
+        """End all of them."""
         self._end.set()
         for thread in self._running:
             thread.join()
@@ -63,6 +64,14 @@ class Pulse:
                     self._clock.wait(self._end, _LOOK_S)
             else:
                 self._clock.wait(self._end, min(_LOOK_S, self._heart.due_s()))
+
+    def _carry(self) -> None:
+        """Push work in progress; an upload that takes long holds up only this thread.
+
+        The beats have one of their own, so that no amount of work can cost the lease.
+        """
+        while not self._clock.wait(self._end, self._heart.beat_s):
+            self._heart.carry()
 
     def _guard(self) -> None:
         """End the work in time if the lease cannot be renewed (S15)."""

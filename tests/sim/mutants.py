@@ -81,7 +81,10 @@ def wall_clock_expiry() -> AbstractContextManager[object]:
     """Silence is measured on the wall clock."""
 
     def lost(
-        observer: Observer, snapshot: Snapshot, beats: Mapping[str, Oid]
+        observer: Observer,
+        snapshot: Snapshot,
+        beats: Mapping[str, Oid],
+        read_began_s: float | None = None,
     ) -> list[str]:
         right = observer.clock
         observer.clock = WallClock(right)  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from percyd.core.operations.agents import Depart
 from percyd.core.refs import RefMove
 from percyd.dispatch.monitor import Monitor
 from percyd.repo.values import PushOutcome, PushReport, RefReport
-from percyd.state.backend import RING
+from percyd.state.backend import RING, Backend
 from percyd.state.heartbeat import MARGIN, Heart, Observer, Rider
 from percyd.state.memory import MemoryBackend, MemoryRemote
 from tests.support.state import Bench, Numbers, plan, task
@@ -227,7 +227,7 @@ class Slow(MemoryBackend):
         return super().push(moves, deadline_s)
 
 
-def laden(one: Bench, backend: MemoryBackend) -> tuple[Heart, list[str]]:
+def laden(one: Bench, backend: Backend) -> tuple[Heart, list[str]]:
     """A heart with the work of two attempts to carry; what has landed of it."""
     landed: list[str] = []
 
@@ -293,7 +293,9 @@ class Silent(MemoryBackend):
 
 @pytest.mark.parametrize("failures", [1, RING - 2, RING - 1, RING, 3 * RING - 1])
 @pytest.mark.parametrize("arrived", [0, 1, 2])
-def test_a_beat_that_changed_nothing_does_not_renew(failures: int, arrived: int) -> None:
+def test_a_beat_that_changed_nothing_does_not_renew(
+    failures: int, arrived: int
+) -> None:
     one, _, _ = pair()
     assert isinstance(one.remote, MemoryRemote)
     ref = heartbeat_ref(one.agent.id)
