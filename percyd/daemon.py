@@ -7,7 +7,7 @@ import threading
 
 from percyd.dispatch.monitor import Monitor
 from percyd.errors import PercydError
-from percyd.membership import Membership
+from percyd.membership import Membership, bury_the_dead
 from percyd.outcome import Ledger, Outcome
 from percyd.session import Percyd
 from percyd.state.heartbeat import Observer
@@ -136,6 +136,8 @@ class Daemon:
     def _turn(self) -> None:
         if self._intake is not None:
             self._intake.step()
+        if self._works:
+            bury_the_dead(self._percyd)
         self._monitor.step()
         if self._works and self._member is None:
             self._member = Membership.begin(self._percyd, self._wake)

@@ -165,9 +165,10 @@ def _refuse_shared(folder: Path) -> None:
 
 
 class FileLock:
-    """A lock between processes of one machine, free as soon as its holder is gone.
+    """A lock between processes of one machine, free as soon as its holders are gone.
 
-    The file stays: removing it would let two processes hold "the" lock.
+    The file stays: removing it would let two processes hold "the" lock. A child that
+    inherits `fileno` holds the lock too: it is free when the last of them has let go.
     """
 
     def __init__(self, path: Path) -> None:
@@ -228,9 +229,20 @@ class FileLock:
             threading.Event().wait(LOCK_PAUSE_S)
         return False
 
+    def fileno(self) -> int:
+        """The descriptor that holds the lock, for a child to inherit.
+
+        Raises:
+            ValueError: the lock is not held.
+        """
+        if self._fd is None:
+            raise ValueError(f"{self.path.name} is not held")
+        return self._fd
+
     def release(self) -> None:
-        """Give the lock back."""
+        """Let go of the lock; it stays with the children that inherited it."""
         if self._fd is not None:
+            # No LOCK_UN: that would take it from those children.
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None

@@ -6,9 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Self
 
 from percyd import __version__
@@ -48,7 +46,7 @@ class Membership:
         Raises:
             PercydError: it could not join; nothing is held then.
         """
-        bury_the_dead(percyd)
+        bury_the_dead(percyd, starting=True)
         with ExitStack() as held:
             member = cls(percyd, wake, held)
             member.worker.join()
@@ -60,9 +58,12 @@ class Membership:
         self._percyd = percyd
         self._held = held
         self.agent = _card(percyd)
-        held.enter_context(FileLock(percyd.home.lock(self.agent.id)))
-        workshop = _workshop(percyd)
-        slots = [WorkSlot(workshop, clone) for clone in self._slots()]
+        clones, locks = self._slots()
+        # Taken last, so that a dying process lets go of it last: whoever finds it free
+        # wants to rescue what is in the slots.
+        locks.append(held.enter_context(FileLock(percyd.home.lock(self.agent.id))))
+        workshop = _workshop(percyd, tuple(lock.fileno() for lock in locks))
+        slots = [WorkSlot(workshop, clone) for clone in clones]
         store, clock = percyd.store, percyd.clock
         self.worker = Worker(store, self.agent, slots, clock, wake)
         self._heart = Heart(
@@ -76,18 +77,20 @@ class Membership:
         held.callback(store.live_by, None)
         self._pulse = Pulse(self._heart, self.worker, clock)
 
-    def _slots(self) -> list[SlotClone]:
+    def _slots(self) -> tuple[list[SlotClone], list[FileLock]]:
         """The first free slot folders of this clone: two workers may share it."""
         percyd = self._percyd
         clones: list[SlotClone] = []
+        locks: list[FileLock] = []
         number = 0
         while len(clones) < self.agent.slots:
             lock = FileLock(percyd.home.lock(f"slot-{number}"))
             if lock.acquire():
                 self._held.callback(lock.release)
                 clones.append(SlotClone.open(percyd.home.slot(number), percyd.hub))
+                locks.append(lock)
             number += 1
-        return clones
+        return clones, locks
 
     def leave(self, grace_s: float, kill: threading.Event) -> None:
         """Drain, give back what does not end in time, and unregister.
@@ -131,14 +134,14 @@ def _card(percyd: Percyd) -> Agent:
     )
 
 
-def _workshop(percyd: Percyd) -> Workshop:
+def _workshop(percyd: Percyd, locks: tuple[int, ...]) -> Workshop:
     config = percyd.effective.config
     return Workshop(
         store=percyd.store,
         hub=percyd.hub,
         home=percyd.home,
         clock=percyd.clock,
-        processes=SystemProcesses(percyd.clock),
+        processes=SystemProcesses(percyd.clock, keep=locks),
         runners=registry(config),
         environ=percyd.environ,
         author=discover.user_identity(percyd.clone),
@@ -146,46 +149,41 @@ def _workshop(percyd: Percyd) -> Workshop:
     )
 
 
-def bury_the_dead(percyd: Percyd) -> None:
+def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
     """Agents of this clone whose process is gone: their tasks go back at once.
 
-    Each agent holds its lock file for as long as it lives, so that a free lock says for
-    certain that the process is gone. What it left is rescued first.
+    An agent and the supervisors of its programs hold its lock file, so that a free lock
+    says for certain that all of them are gone. What it left is rescued first. It may be
+    some time until its programs have ended: called in every turn, and cheap then. What
+    else lies in the slots is rescued when a process is ``starting``.
     """
-    rescued = _rescue_leftovers(percyd)
-    for agent in percyd.store.state.snapshot.agents.values():
-        path = percyd.home.lock(agent.id)
-        if not path.exists():
-            continue
-        if agent.status is AgentStatus.JOINED:
-            _bury(percyd, agent, rescued)
-        else:
-            _sweep(path)
-    percyd.hub.forget_the_dead()
+    with ExitStack() as held:
+        dead = _the_dead(percyd, held)
+        if not dead and not starting:
+            return
+        rescued = _rescue_leftovers(percyd)
+        for agent in dead:
+            if agent.status is AgentStatus.JOINED:
+                why = f"the process of {agent.id} is gone"
+                stamp = percyd.store.stamp()
+                percyd.store.apply(
+                    Depart(stamp, agent.id, lost=True, message=why, rescued=rescued)
+                )
+            percyd.home.lock(agent.id).unlink(missing_ok=True)
+        percyd.hub.forget_the_dead()
 
 
-def _bury(percyd: Percyd, agent: Agent, rescued: Mapping[Key, Oid]) -> None:
-    path = percyd.home.lock(agent.id)
-    lock = FileLock(path)
-    if not lock.acquire():
-        return
-    try:
-        message = f"the process of {agent.id} is gone"
-        stamp = percyd.store.stamp()
-        percyd.store.apply(
-            Depart(stamp, agent.id, lost=True, message=message, rescued=rescued)
-        )
-        path.unlink(missing_ok=True)
-    finally:
-        lock.release()
-
-
-def _sweep(path: Path) -> None:
-    """Remove the lock file of an agent that is gone already, unless it is held."""
-    lock = FileLock(path)
-    if lock.acquire():
-        path.unlink(missing_ok=True)
-        lock.release()
+def _the_dead(percyd: Percyd, held: ExitStack) -> list[Agent]:
+    """The agents whose lock files have been left; ``held`` has their locks now."""
+    known = percyd.store.state.snapshot.agents
+    dead: list[Agent] = []
+    for path in sorted(percyd.home.lock("any").parent.glob("*.lock")):
+        agent = known.get(path.stem)
+        lock = FileLock(path)
+        if agent is not None and lock.acquire():
+            held.callback(lock.release)
+            dead.append(agent)
+    return dead
 
 
 def _rescue_leftovers(percyd: Percyd) -> dict[Key, Oid]:

@@ -230,3 +230,23 @@ sys.stdin.read()
         assert lock.acquire()
         assert path.read_text() == str(os.getpid())
         lock.release()
+
+
+def test_a_lock_that_a_child_inherited_is_free_when_both_have_let_go(
+    tmp_path: Path,
+) -> None:
+    lock, other = FileLock(tmp_path / "l"), FileLock(tmp_path / "l")
+    with pytest.raises(ValueError, match="l is not held"):
+        lock.fileno()
+    assert lock.acquire()
+    with subprocess.Popen(
+        ["cat"], stdin=subprocess.PIPE, pass_fds=[lock.fileno()]
+    ) as child:
+        lock.release()
+        assert not lock.acquire()
+        assert not other.acquire()
+        assert child.stdin is not None
+        child.stdin.close()
+        child.wait()
+        assert other.acquire()
+    other.release()

@@ -103,10 +103,15 @@ class Processes(Protocol):
 
 
 class SystemProcesses:
-    """Real processes."""
+    """Real processes.
 
-    def __init__(self, clock: Clock) -> None:
+    What ``keep`` names stays open in the supervisors, and never in the programs: a lock
+    that such a descriptor holds is free only when percyd *and* all that it ran are gone.
+    """
+
+    def __init__(self, clock: Clock, keep: tuple[int, ...] = ()) -> None:
         self._clock = clock
+        self._keep = keep
 
     def run(
         self,
@@ -122,7 +127,7 @@ class SystemProcesses:
         started = self._clock.boot_s()
         with Output(log, bounds.log_bytes, on_line) as output:
             try:
-                process = _start(command)
+                process = _start(command, self._keep)
             except OSError as error:
                 text = f"cannot start a supervisor: {error.strerror}"
                 return ProcessResult(Ending.COULD_NOT_START, message=text)
@@ -144,17 +149,21 @@ class SystemProcesses:
             )
 
 
-def _start(command: Command) -> subprocess.Popen[bytes]:
+def _start(command: Command, keep: tuple[int, ...]) -> subprocess.Popen[bytes]:
     # Isolated, so that no variable or folder of the task can reach the interpreter.
     # A session of its own, so that ^C at percyd's terminal does not reach the task.
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-X", "utf8", str(SUPERVISOR)],
+        [
+            *(sys.executable, "-I", "-S", "-X", "utf8", str(SUPERVISOR)),
+            *map(str, keep),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
         env={k: command.env[k] for k in SUPERVISOR_ENV if k in command.env},
         start_new_session=True,
+        pass_fds=keep,
     )
 
 

@@ -1,6 +1,7 @@
 """The parent of one task's processes: ends every one of them when percyd goes away.
 
-Run as ``python -I -S supervisor.py`` by `percyd.work.supervise`, never imported by it.
+Run as ``python -I -S supervisor.py [FD...]`` by `percyd.work.supervise`, never imported
+by it. Each FD is held open until the tree is gone, and no program inherits it.
 Standard input brings one line of JSON (``argv, cwd, env, stdin, grace_s``) and is then
 the lifeline: its end means "end the tree". Standard output belongs to the program,
 standard error carries the reports to percyd, one JSON document a line.
@@ -313,6 +314,8 @@ def supervise() -> int:
 
 def main() -> int:
     """Run one program and end its tree, whatever becomes of this process."""
+    for kept in sys.argv[1:]:
+        os.set_inheritable(int(kept), False)
     return guard(adopt_orphans(), os.getpid()) if LINUX else supervise()
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from percyd.clock import SystemClock
+from percyd.home import FileLock
 from percyd.work import supervise
 from percyd.work.supervise import (
     Bounds,
@@ -22,6 +23,7 @@ from percyd.work.supervise import (
     ProcessResult,
     SystemProcesses,
 )
+from tests.support.daemonised import until
 
 linux_only = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux has subreapers and /proc"
@@ -64,8 +66,9 @@ def run(
     log: Path | None = None,
     stop: threading.Event | None = None,
     on_line: Callable[[bytes], None] | None = None,
+    keep: tuple[int, ...] = (),
 ) -> ProcessResult:
-    processes = SystemProcesses(SystemClock())
+    processes = SystemProcesses(SystemClock(), keep)
     return processes.run(command, bounds, log, stop or threading.Event(), on_line)
 
 
@@ -168,8 +171,12 @@ def test_without_input_it_reads_an_end_of_file() -> None:
 
 
 @linux_only
-def test_it_inherits_no_descriptor_and_no_ignored_signal() -> None:
-    result = run(shell("ls /proc/self/fd; grep SigIgn /proc/self/status"))
+def test_it_inherits_no_descriptor_and_no_ignored_signal(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "l") as lock:
+        result = run(
+            shell("ls /proc/self/fd; grep SigIgn /proc/self/status"),
+            keep=(lock.fileno(),),
+        )
     *descriptors, ignored = result.tail.splitlines()
     assert descriptors == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
     assert int(ignored.split()[1], 16) == 0
@@ -366,6 +373,34 @@ processes.run(command, bounds, None, threading.Event(), say)
         percyd.kill()
     assert len(running) == 4
     assert psutil.wait_procs(running, timeout=20)[1] == []
+
+
+@linux_only
+@pytest.mark.parametrize("another", ["nobody", "supervisor", "guard"])
+def test_a_kept_lock_is_free_only_when_everything_that_percyd_ran_is_gone(
+    tmp_path: Path, another: str
+) -> None:
+    script = """
+from percyd.home import FileLock
+lock = FileLock(Path(sys.argv[2]))
+assert lock.acquire()
+processes = SystemProcesses(SystemClock(), keep=(lock.fileno(),))
+command = Command((sys.executable, "-c", sys.argv[1], "stay"), Path("/"), env)
+def say(line): print(line.decode(), flush=True)
+processes.run(command, Bounds(600, 600, 1000, 2), None, threading.Event(), say)
+"""
+    lock = FileLock(tmp_path / "l")
+    with worker(script, STUBBORN, str(lock.path)) as percyd:
+        assert percyd.stdout is not None
+        programs = pids(percyd.stdout.readline())
+        if another != "nobody":
+            find = supervisor_of if another == "supervisor" else guard_of
+            find(programs[0]).kill()
+        percyd.kill()
+    assert len(programs) == 2
+    until(lock.acquire, "the lock is free", within_s=30)
+    assert alive(programs) == []
+    lock.release()
 
 
 # Output
