@@ -84,6 +84,7 @@ class Git:
         work_tree: Path | None = None,
         index: Path | None = None,
         extra_env: Mapping[str, str] | None = None,
+        stop: threading.Event | None = None,
     ) -> GitResult:
         """Run one git command to its end, or to its deadline.
 
@@ -96,9 +97,10 @@ class Git:
             work_tree: The folder that the command treats as its work tree.
             index: The index file that it uses.
             extra_env: More environment variables.
+            stop: Ends the command as its deadline does.
         """
         process = self._spawn(args, network, work_tree, index, extra_env, stdin)
-        stdout, stderr, in_time = communicate(process, stdin, deadline_s)
+        stdout, stderr, in_time = communicate(process, stdin, deadline_s, stop)
         code = process.returncode if in_time else None
         result = GitResult(args, code, stdout, stderr)
         if check and not result.ok:

@@ -136,9 +136,11 @@ class Wire:
                 self._make_room(present)
         raise GitError(f"git fetch: {result.problem}" if result else "git fetch")
 
-    def ls_remote(self, *patterns: str) -> dict[str, Oid]:
+    def ls_remote(
+        self, *patterns: str, deadline_s: float | None = None
+    ) -> dict[str, Oid]:
         """The remote's refs that match, by full name."""
-        refs = self._list(*patterns)
+        refs = self._list(*patterns, deadline_s=deadline_s)
         _refuse_damaged(refs)
         return {ref: oid for ref, oid in refs.items() if oid.strip("0")}
 
@@ -163,8 +165,15 @@ class Wire:
             if ref.startswith("refs/heads/")
         )
 
-    def push(self, moves: Sequence[RefMove], deadline_s: float = 60) -> PushReport:
+    def push(
+        self,
+        moves: Sequence[RefMove],
+        deadline_s: float = 60,
+        stop: threading.Event | None = None,
+    ) -> PushReport:
         """Move all refs in one atomic push, each with its own lease.
+
+        ``stop`` set ends it as its deadline does.
 
         A move whose ``expected`` is its ``new`` is only compared with what the remote
         advertises: git leaves it out of the transaction.
@@ -182,7 +191,9 @@ class Wire:
             if not move.forced
         ]
         specs = [f"{'+' * move.forced}{move.new or ''}:{move.ref}" for move in moves]
-        result = self._network("push", *options, spec=specs, deadline_s=deadline_s)
+        result = self._network(
+            *("push", *options), spec=specs, deadline_s=deadline_s, stop=stop
+        )
         return outcomes.parse_push(
             moves, result.stdout, result.stderr, result.timed_out
         )
@@ -200,13 +211,18 @@ class Wire:
             self._fetching.release()
 
     def _network(
-        self, *args: str, spec: Sequence[str] = (), deadline_s: float = 60
+        self,
+        *args: str,
+        spec: Sequence[str] = (),
+        deadline_s: float = 60,
+        stop: threading.Event | None = None,
     ) -> GitResult:
         return self.git.run(
             *(*args, "--", self.remote.url, *spec),
             deadline_s=deadline_s,
             check=False,
             network=True,
+            stop=stop,
         )
 
     def _list(
