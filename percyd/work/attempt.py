@@ -9,7 +9,7 @@ from percyd.core.ids import agent_branch, plan_branch, rescue_ref
 from percyd.core.operations.completion import CompleteReview, Report
 from percyd.core.reasons import Reason
 from percyd.core.records import Plan
-from percyd.core.refs import Oid, RefMove
+from percyd.core.refs import Oid
 from percyd.errors import (
     MergeConflictError,
     PercydError,
@@ -17,18 +17,21 @@ from percyd.errors import (
     UnsupportedRepository,
 )
 from percyd.failpoints import hit
+from percyd.repo.hub import PINS
 from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import Runner, RunReport
 from percyd.runners.command import ShellRunner
 from percyd.state.heartbeat import Rider
-from percyd.work.collect import Collector, push_rescue, refuse_unsupported
+from percyd.work.collect import Collector, pin_name, push_rescue, refuse_unsupported
 from percyd.work.environment import task_environment
 from percyd.work.failure import AttemptFailed, Interrupted
 from percyd.work.held import HeldClaim
 from percyd.work.landing import Landing, Verdicts
 from percyd.work.leftovers import worktree_name
+from percyd.work.progress import Progress
 from percyd.work.prompt import prompt_text
 from percyd.work.supervise import Bounds, Command
+from percyd.work.upload import Upload
 from percyd.work.workshop import Workshop
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,10 @@ class Attempt:
         self._path = clone.path(worktree_name(self._task.id, self._task.attempt))
         self._collector: Collector | None = None
         self._result: Oid | None = None
-        self._progress: Oid | None = None
+        self._progress = Progress(
+            shop.hub, rescue_ref(self._task.id, self._task.attempt)
+        )
+        self._upload = Upload(shop.hub, held, shop.pace)
         self._verdicts = Verdicts()
         self._may_lose = False
 
@@ -61,7 +67,7 @@ class Attempt:
         """Run the attempt to its end: every way out ends the claim, or is fenced off.
 
         Only what is kept elsewhere is deleted: an interrupted attempt leaves its
-        worktree to the next start, which rescues it.
+        worktree and its pin to the next start, which rescues them.
         """
         try:
             try:
@@ -74,13 +80,14 @@ class Attempt:
         except Interrupted:
             return
         if self._may_lose:
-            log.error("kept", extra={"task": self._task.id, "path": str(self._path)})
+            log.error("kept", extra={"task": self._task.id, "where": self._where()})
         else:
             self._clean_up()
 
     def _end(self, failure: AttemptFailed) -> None:
         """Give the claim back; without its work if it is the work that is refused."""
         try:
+            self._send_ahead(failure)
             self._held.end(failure)
         except (StaleClaim, Interrupted):
             raise
@@ -89,10 +96,28 @@ class Attempt:
                 raise
             self._may_lose = True
             failure.commit = None
-            failure.message += (
-                f"; not rescued: {error.message}; the worktree is kept: {self._path}"
-            )
+            failure.message += f"; not rescued: {error.message}; kept: {self._where()}"
             self._held.end(failure)
+
+    def _send_ahead(self, failure: AttemptFailed) -> None:
+        """Bring big work to the remote before the claim is given back, or keep it here."""
+        if failure.commit is None:
+            return
+        try:
+            self._upload.ahead(failure.commit, self._base)
+        except (AttemptFailed, Interrupted) as late:
+            self._may_lose = True
+            self._shop.hub.pin(pin_name(self._path), failure.commit)
+            self._result = failure.commit
+            failure.commit = None
+            why = "" if late is failure else f"; {late.message}"
+            failure.message += f"{why}; the work is kept: {self._where()}"
+
+    def _where(self) -> str:
+        """Where work is that is not on the remote."""
+        if self._result is None:
+            return str(self._path)
+        return f"{PINS}{pin_name(self._path)} in {self._shop.hub.path}"
 
     def _straight_path(self) -> None:
         """Raises `AttemptFailed` with the reason where it is left."""
@@ -150,10 +175,9 @@ class Attempt:
                 return
             self._result = self._collected().result(self._shop.clock.now())
             hit("collected")
+            self._upload.ahead(self._result, self._base)
             try:
-                self._landing().land(
-                    self._result, report, lambda: self._progress is not None
-                )
+                self._landing().land(self._result, report, self._in_progress)
             except MergeConflictError as conflict:
                 if rounds <= 0:
                     raise AttemptFailed(Reason.CONFLICT, conflict.message) from conflict
@@ -163,10 +187,16 @@ class Attempt:
                 )
                 self._base = self._tip()
                 self._clone.switch_branch(self._path, self._branch, self._base)
+                self._shop.hub.unpin(pin_name(self._path))
                 self._collect_from(self._base)
                 self._result = None
             else:
+                self._progress.end()
                 return
+
+    def _in_progress(self) -> bool:
+        """Whether anything may be on the rescue ref, for the completion to remove."""
+        return self._progress.ending() or self._upload.tried
 
     def _tip(self) -> Oid:
         branch = plan_branch(self._task.plan)
@@ -273,26 +303,22 @@ class Attempt:
     def progress(self) -> Rider | None:
         """Commits that the program has made since the last beat, for the rescue ref.
 
-        Called from the heartbeat's thread. Its lease is what the beat before it left
-        there: a push that is late, behind the end of the attempt, moves nothing.
+        Called from the heartbeat's thread.
         """
         ended = self._result is not None or self._held.stop.is_set()
-        if self._collector is None or ended:
+        if self._collector is None or ended or self._task.type == "review":
             return None
         try:
             _, head = self._clone.head(self._path)
-            if head is None or head in (self._base, self._progress):
+            if head is None or head in (self._base, self._progress.landed):
                 return None
             commit = self._shop.hub.ingest(self._clone.git_dir, head)
+            if self._upload.is_big(commit, self._progress.landed or self._base):
+                return None  # the beat must not wait for it
+            return self._progress.rider(commit)
         except (PercydError, OSError) as error:
             log.debug("no progress", extra={"task": self._task.id, "why": str(error)})
             return None
-        ref = rescue_ref(self._task.id, self._task.attempt)
-
-        def landed() -> None:
-            self._progress = commit
-
-        return Rider(RefMove(ref, self._progress, commit), landed)
 
     # The end
 
@@ -312,5 +338,7 @@ class Attempt:
         hit("cleaning-up")
         try:
             self._clone.remove(self._path)
+            # Last: without the pin, what the gate left would pass for work.
+            self._shop.hub.unpin(pin_name(self._path))
         except (PercydError, OSError) as error:
             log.warning("not removed", extra={"task": self._task.id, "why": str(error)})

@@ -23,6 +23,8 @@ from percyd.work.failure import AttemptFailed
 
 #: How long a push of work outside a claim may take.
 _PUSH_S = 60.0
+#: Where the hub's pins of collected work begin: slot, then worktree.
+_WORK_PINS = "work/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,18 @@ class Collector:
     author: Identity | None
 
     def result(self, now: datetime) -> Oid:
-        """The commit that the attempt comes to.
+        """The commit that the attempt comes to, pinned until it is published.
+
+        The gate resets the worktree: from here on the pin holds the work (`leftovers`).
 
         Raises:
             AttemptFailed: it left its branch, or made nothing although it had to.
         """
+        commit = self._result(now)
+        self.hub.pin(pin_name(self.path), commit)
+        return commit
+
+    def _result(self, now: datetime) -> Oid:
         branch = agent_branch(self.task.assigned_to or "", self.task.id)
         found, _ = self.clone.head(self.path)
         if found != branch:
@@ -136,10 +145,23 @@ def refuse_unsupported(hub: Hub, commit: Oid) -> None:
         )
 
 
-def push_rescue(hub: Hub, ref: str, commit: Oid) -> bool:
+def pin_name(path: Path) -> str:
+    """The hub's pin of what was collected from a slot's worktree.
+
+    It names the slot, whose lock says whether somebody is still at work on it.
+    """
+    return f"{pins_of(path.parent)}{path.name}"
+
+
+def pins_of(slot: Path) -> str:
+    """How the names of a slot's pins begin."""
+    return f"{_WORK_PINS}{slot.name}/"
+
+
+def push_rescue(hub: Hub, ref: str, commit: Oid, deadline_s: float = _PUSH_S) -> bool:
     """Keep work on its rescue ref, outside of any claim; false if the remote did not.
 
     Only one attempt of one agent writes there, so that whatever is on it is older.
     """
-    report = hub.push([RefMove(ref, None, commit, forced=True)], _PUSH_S)
+    report = hub.push([RefMove(ref, None, commit, forced=True)], deadline_s)
     return report.refs[ref].outcome is PushOutcome.APPLIED

@@ -80,7 +80,7 @@ class Landing:
         Every lost landing means that another task has landed. A gated task that has
         lost one takes the landing turn, so that its gate runs at most once more.
 
-        ``in_progress`` says whether a beat has put unfinished work on the rescue ref.
+        ``in_progress`` says whether anything may have been put on the rescue ref.
 
         Raises:
             MergeConflictError: the commit does not merge with the tip.

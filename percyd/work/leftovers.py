@@ -10,11 +10,12 @@ from percyd.clock import Clock
 from percyd.core.ids import plan_branch, plan_of, rescue_ref
 from percyd.core.refs import Oid
 from percyd.errors import GitError, PercydError
-from percyd.repo.hub import Hub
-from percyd.repo.objects import is_ancestor
+from percyd.repo.hub import PINS, Hub
+from percyd.repo.objects import is_ancestor, new_bytes, refs_below
 from percyd.repo.values import PERCYD
 from percyd.repo.worktrees import SlotClone
-from percyd.work.collect import push_rescue, with_side_tips
+from percyd.work.collect import pin_name, pins_of, push_rescue, with_side_tips
+from percyd.work.upload import Pace
 
 log = logging.getLogger(__name__)
 
@@ -31,47 +32,64 @@ def worktree_name(task: str, attempt: int) -> str:
 
 
 def rescue_leftovers(hub: Hub, clone: SlotClone, clock: Clock) -> dict[Key, Oid]:
-    """Push what a slot's leftover worktrees hold to rescue refs, then sweep them.
+    """Push what a slot's attempts have left to rescue refs, then sweep its worktrees.
 
-    Returns the rescued commits by task and attempt. A worktree whose work could not be pushed
-    stays where it is.
+    What an attempt had collected is pinned in the hub, and its worktree is the gate's; of
+    any other attempt it is the worktree that counts.
+
+    Returns the rescued commits by task and attempt. What could not be pushed stays where
+    it is.
     """
+    pins = refs_below(hub.git, PINS + pins_of(clone.root))
     keep: set[str] = set()
     rescued: dict[Key, Oid] = {}
-    for path in clone.worktrees():
+    for name in sorted({path.name for path in clone.worktrees()} | pins.keys()):
+        path = clone.root / name
         try:
-            rescued |= _rescue(hub, clone, path, clock)
+            if name in pins:
+                rescued |= _push(hub, *_key(name), pins[name])
+            else:
+                rescued |= _rescue(hub, clone, path, clock)
         except (PercydError, OSError) as error:
             log.error("not rescued", extra={"path": str(path), "why": str(error)})
-            keep.add(path.name)
+            keep.add(name)
     clone.sweep(keep)
+    for name in pins.keys() - keep:
+        hub.unpin(pin_name(clone.root / name))
     return rescued
 
 
+def _key(name: str) -> Key:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise GitError("it is no worktree of percyd's; look at it and remove it")
+    return match["task"], int(match["attempt"])
+
+
 def _rescue(hub: Hub, clone: SlotClone, path: Path, clock: Clock) -> dict[Key, Oid]:
-    match = _NAME.fullmatch(path.name)
     _, head = clone.head(path)
-    if match is None or head is None:
+    if head is None or _NAME.fullmatch(path.name) is None:
         # Half of a `worktree add` that was killed is not worth a word.
         if path.exists() and any(p.name != ".git" for p in path.iterdir()):
             raise GitError("it is no worktree of percyd's; look at it and remove it")
         return {}
-    task, attempt = match["task"], int(match["attempt"])
+    task, attempt = _key(path.name)
     commit: Oid = hub.ingest(clone.git_dir, head)
     message = f"Unfinished work of {task}, attempt {attempt}\n"
     leftover = None
     if path.exists():
         leftover = hub.snapshot_work_tree(path, commit, message, PERCYD, clock.now())
     work = with_side_tips(hub, clone, path, leftover or commit, None, clock.now())
-    if work == commit and _is_merged(hub, commit, plan_of(task)):
+    return _push(hub, task, attempt, work)
+
+
+def _push(hub: Hub, task: str, attempt: int, work: Oid) -> dict[Key, Oid]:
+    """Put it on its rescue ref, unless nothing was made, or it was published."""
+    branch = plan_branch(plan_of(task))
+    tip = hub.fetch_refs([branch])[branch]
+    if tip is not None and is_ancestor(hub.git, work, tip):
         return {}
-    if not push_rescue(hub, rescue_ref(task, attempt), work):
+    deadline_s = Pace().deadline_s(new_bytes(hub.git, work, tip))
+    if not push_rescue(hub, rescue_ref(task, attempt), work, deadline_s):
         raise GitError("the remote did not take its rescue ref")
     return {(task, attempt): work}
-
-
-def _is_merged(hub: Hub, commit: Oid, plan: str) -> bool:
-    """Whether the integration branch has it: nothing was made, or it was published."""
-    branch = plan_branch(plan)
-    tip = hub.fetch_refs([branch])[branch]
-    return tip is not None and is_ancestor(hub.git, commit, tip)

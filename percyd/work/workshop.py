@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from percyd.clock import Clock
 from percyd.home import Home
@@ -12,6 +12,7 @@ from percyd.repo.values import Identity
 from percyd.runners.base import Runner
 from percyd.state.store import StateStore
 from percyd.work.supervise import Processes
+from percyd.work.upload import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,4 @@ class Workshop:
     environ: Mapping[str, str]
     author: Identity | None
     grace_s: float
+    pace: Pace = field(default_factory=Pace)

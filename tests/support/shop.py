@@ -23,6 +23,7 @@ from percyd.state.tickets import Applied
 from percyd.work.leash import Leash
 from percyd.work.slot import WorkSlot
 from percyd.work.supervise import SystemProcesses
+from percyd.work.upload import Pace
 from percyd.work.worker import Everything
 from percyd.work.workshop import Workshop
 from tests.support.gitrepo import git, make_bare, make_repo, refs
@@ -34,10 +35,15 @@ FILES = {"README.md": "hello\n", "src/a.txt": "a\n", "src/b.txt": "b\n"}
 class Shop:
     """A clone, its remote, and one slot of one agent."""
 
-    def __init__(self, folder: Path, files: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Mapping[str, str] | None = None,
+        url: str | None = None,
+    ) -> None:
         self.clone = make_repo(folder / "shop", files or FILES)
         self.remote = make_bare(folder / "shop.git")
-        git(self.clone, "remote", "add", "origin", str(self.remote))
+        git(self.clone, "remote", "add", "origin", url or str(self.remote))
         git(self.clone, "push", "-q", "-u", "origin", "main")
         self.percyd = Percyd.open(self.clone, dict(os.environ))
         self.percyd.initialise("main")
@@ -77,6 +83,7 @@ class Shop:
         *,
         config: Config | None = None,
         before_end: Callable[[], object] | None = None,
+        pace: Pace | None = None,
     ) -> Task:
         """Run one attempt to its end; answers the task as it is then."""
         claimed = claimed or self.claim()
@@ -90,6 +97,7 @@ class Shop:
             environ=os.environ,
             author=None,
             grace_s=0.5,
+            pace=pace or Pace(),
         )
 
         def settle(operation: Operation) -> Applied:
