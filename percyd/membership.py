@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import threading
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from typing import Self
 
 from percyd import __version__
 from percyd.core.edges import AgentStatus
-from percyd.core.ids import agent_id
+from percyd.core.ids import AGENT_PATTERN, agent_id
 from percyd.core.operations.agents import Depart
 from percyd.core.records import Agent
 from percyd.core.refs import Oid
@@ -155,7 +156,7 @@ def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
     An agent and the supervisors of its programs hold its lock file, so that a free lock
     says for certain that all of them are gone. What it left is rescued first. It may be
     some time until its programs have ended: called in every turn, and cheap then. What
-    else lies in the slots is rescued when a process is ``starting``.
+    else lies in the slots and among the locks is seen to when a process is ``starting``.
     """
     with ExitStack() as held:
         dead = _the_dead(percyd, held)
@@ -171,6 +172,7 @@ def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
                 )
             percyd.home.lock(agent.id).unlink(missing_ok=True)
         percyd.hub.forget_the_dead()
+        _sweep_the_unborn(percyd)
 
 
 def _the_dead(percyd: Percyd, held: ExitStack) -> list[Agent]:
@@ -184,6 +186,18 @@ def _the_dead(percyd: Percyd, held: ExitStack) -> list[Agent]:
             held.callback(lock.release)
             dead.append(agent)
     return dead
+
+
+def _sweep_the_unborn(percyd: Percyd) -> None:
+    """Remove the lock files of agents that died, or were refused, before they joined."""
+    known = percyd.store.state.snapshot.agents
+    for path in percyd.home.lock("any").parent.glob("*.lock"):
+        if path.stem in known or not re.search(AGENT_PATTERN, path.stem):
+            continue
+        lock = FileLock(path)
+        if lock.acquire():
+            path.unlink(missing_ok=True)
+            lock.release()
 
 
 def _rescue_leftovers(percyd: Percyd) -> dict[Key, Oid]:

@@ -142,6 +142,18 @@ def test_workers_that_are_killed_at_every_step_beside_one_that_lives(
     assert check(user.remote) == []
 
 
+def test_a_worker_that_is_killed_before_it_has_joined_leaves_nothing(
+    user: NewUser,
+) -> None:
+    process = start(
+        "worker", "--until-idle", cwd=user.clone, PERCY_FAILPOINT="commit-built:kill"
+    )
+    assert finish(process).code == -signal.SIGKILL
+    assert len(leftovers(user.clone.parent)) == 1
+    user.percyd("worker", "--until-idle")
+    assert leftovers(user.clone.parent) == []
+
+
 def user_of(user: NewUser, clone: str) -> NewUser:
     return NewUser(user.clone.with_name(clone), user.remote)
 
