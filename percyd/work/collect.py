@@ -23,6 +23,7 @@ from percyd.work.failure import AttemptFailed
 
 #: How long a push of work outside a claim may take.
 _PUSH_S = 60.0
+_TRIES = 3
 #: Where the hub's pins of collected work begin: slot, then worktree.
 _WORK_PINS = "work/"
 
@@ -161,7 +162,13 @@ def pins_of(slot: Path) -> str:
 def push_rescue(hub: Hub, ref: str, commit: Oid, deadline_s: float = _PUSH_S) -> bool:
     """Keep work on its rescue ref, outside of any claim; false if the remote did not.
 
-    Only one attempt of one agent writes there, so that whatever is on it is older.
+    Only one attempt of one agent writes there, so that whatever is on it is older. What
+    gets in its way is an older push of its own that nobody answered.
     """
-    report = hub.push([RefMove(ref, None, commit, forced=True)], deadline_s)
-    return report.refs[ref].outcome is PushOutcome.APPLIED
+    move = RefMove(ref, None, commit, forced=True)
+    outcome = PushOutcome.CONFLICT
+    for _ in range(_TRIES):
+        outcome = hub.push([move], deadline_s).refs[ref].outcome
+        if outcome is not PushOutcome.CONFLICT:
+            break
+    return outcome is PushOutcome.APPLIED
