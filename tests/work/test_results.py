@@ -134,6 +134,20 @@ def test_a_rescue_that_fails_loses_nothing_to_the_gate(shop: Shop) -> None:
     assert shop.file("x", RESCUE) == "x"
 
 
+def test_an_older_push_that_lands_meanwhile_does_not_stop_the_rescue(
+    shop: Shop,
+) -> None:
+    _, base, result = collected(shop)
+    write_hook(
+        shop.remote,
+        "pre-receive",
+        "test -e landed && exit 0; touch landed\n"
+        f"env -u GIT_QUARANTINE_PATH git update-ref {RESCUE} {base}",
+    )
+    assert next_start(shop) == {("p.a", 1): result}
+    assert shop.refs()[RESCUE] == result
+
+
 # Big work
 
 
