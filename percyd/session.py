@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from percyd.clock import Clock, Randomness, SystemClock, SystemRandomness
 from percyd.config import COMMITTED, LOCAL, Effective, load
-from percyd.core.ids import short_ref
+from percyd.core.ids import PLAN_REFS, short_ref
 from percyd.core.operations.agents import Init
-from percyd.errors import NotInitialised, PercydError, UsageError
+from percyd.errors import NotInitialised, PercydError, StateRefused, UsageError
 from percyd.home import Home, state_root, workspace_of
 from percyd.intake.base import base_branch
 from percyd.intake.scan import Intake
@@ -113,9 +113,11 @@ class Percyd:
             raise UsageError(
                 "the repository has no commit yet", hint="make a first commit"
             )
-        with suppress(NotInitialised):
-            self.store.refresh()  # a branch that is refused is not begun anew
         branches = self.hub.remote_branches()
+        try:
+            self.store.refresh()  # a branch that is refused is not begun anew
+        except NotInitialised:
+            _refuse_lost_state(branches)
         for ref in BLOCKING:
             if ref in branches:
                 raise UsageError(
@@ -219,3 +221,15 @@ def _read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _refuse_lost_state(branches: Sequence[str]) -> None:
+    """Plans without a state: it was deleted, and this clone never knew it."""
+    plans = sum(branch.startswith(PLAN_REFS) for branch in branches)
+    if plans:
+        raise StateRefused(
+            f"the remote has percy/plan branches ({plans}) and no percy/state: it was "
+            "deleted",
+            hint="push it back from a clone that knows it, where percyd doctor says "
+            "how; to begin anew, delete those branches first",
+        )

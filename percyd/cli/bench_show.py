@@ -7,7 +7,8 @@ from rich.text import Text
 
 from percyd.cli.tables import Json, line, several, styled, table, wrapped
 
-_HEADS = ("CASE", "WHAT", "TOOK", "RAW GIT", "TIMES RAW PUSH", "SPREAD", "TARGET")
+#: What matters comes first: a narrow terminal cuts the end.
+_HEADS = ("CASE", "TIMES RAW PUSH", "TARGET", "SPREAD", "TOOK", "RAW GIT")
 
 
 def render_bench(console: Console, report: Json) -> None:
@@ -36,15 +37,14 @@ def _rows(section: Json) -> list[list[Text]]:
     return [
         [
             styled(row["case"]),
-            styled(row["unit"]),
-            styled(f"{_brief(row['measured_ms']['median'])} ms"),
-            styled(f"{_brief(row['raw_ms']['median'])} ms for {row['raw_unit']}"),
             styled(_brief(row["times_raw"]["median"]), "bold"),
+            _target(row["target"]),
             styled(
                 f"{_brief(row['times_raw']['low'])} to "
                 f"{_brief(row['times_raw']['high'])}, {row['times_raw']['count']} times",
             ),
-            _target(row["target"]),
+            styled(f"{_brief(row['measured_ms']['median'])} ms: {row['unit']}"),
+            styled(f"{_brief(row['raw_ms']['median'])} ms for {row['raw_unit']}"),
         ]
         for row in section["rows"]
     ]
@@ -53,11 +53,12 @@ def _rows(section: Json) -> list[list[Text]]:
 def _target(target: Json | None) -> Text:
     if target is None:
         return Text("-", "dim")
-    text = f"{target['of']}: {_brief(target['value'])}, at most "
-    text += f"{_brief(target['at_most'])}"
+    text = f"at most {_brief(target['at_most'])}"
+    if not target["of"].startswith("times raw"):
+        text = f"{_brief(target['value'])} {target['of']}, {text}"
     if target["met"]:
-        return styled(f"{text}: met", "green")
-    return styled(f"{text}: missed", "red")
+        return styled(f"met: {text}", "green")
+    return styled(f"missed: {text}", "red")
 
 
 def _brief(value: float) -> str:

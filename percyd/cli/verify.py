@@ -107,4 +107,7 @@ def _print(options: Options, found: Verified) -> None:
         click.echo(f"{commits}, no violation")
         return
     what = "1 violation" if count == 1 else f"{count} violations"
-    options.say(f"percyd: {what} in {commits}; mend them with commits that follow")
+    options.say(
+        f"percyd: {what} in {commits}; they stay in the history: percyd doctor says "
+        "what is to be mended, percyd verify COMMIT.. looks at what follows"
+    )

@@ -74,7 +74,8 @@ class Monitor:
     def look_for_the_lost(self) -> None:
         """Read the heartbeats of others, and take back the tasks of lost agents."""
         snapshot = self._store.state.snapshot
-        for agent in self._observer.lost(snapshot, self._store.beats()):
+        began_s = self._clock.boot_s()
+        for agent in self._observer.lost(snapshot, self._store.beats(), began_s):
             log.warning("lost", extra={"agent": agent})
             hit("lost-decided")
             message = f"{agent} has not moved its heartbeat for its lease"

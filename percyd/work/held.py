@@ -48,7 +48,7 @@ PASSING = (
     StateRefused,
 )
 _PAUSE_S = 0.5
-_PAUSE_CAP_S = 15.0
+_PAUSE_CAP_S = 5.0
 #: A git command may fail once or twice for reasons that pass: memory, a full table.
 _HICCUPS = 3
 _MESSAGE_CHARS = 1000
@@ -144,6 +144,7 @@ class HeldClaim:
         """
         pause_s = _PAUSE_S
         hiccups = 0
+        said = ""
         while True:
             self._refuse_if_cut()
             try:
@@ -152,7 +153,9 @@ class HeldClaim:
                 hiccups += isinstance(error, GitError)
                 if hiccups > _HICCUPS:
                     raise
-                log.warning("waits", extra={"task": self.task.id, "why": str(error)})
+                level = logging.DEBUG if str(error) == said else logging.WARNING
+                said = str(error)
+                log.log(level, "waits", extra={"task": self.task.id, "why": said})
                 if self._clock.wait(self.stop, pause_s):
                     self._refuse_if_cut()
                     raise Interrupted from error

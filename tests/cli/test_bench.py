@@ -197,7 +197,7 @@ def test_the_table_says_which_targets_are_missed() -> None:
 
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    assert "30 ms  1,200 ms for one raw push  0.025" in text
-    assert "times raw push: 0.100, at most 0.083: missed" in text
+    assert "30 ms: ms per transition  1,200 ms for one raw push" in text
+    assert "missed: at most 0.083" in text
     assert "64 threads: pushes 3" in text
     assert "load 0.5 before, 1.2 after" in text

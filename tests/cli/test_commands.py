@@ -103,6 +103,18 @@ def test_init_names_a_branch_that_blocks_percyds_own(tmp_path: Path) -> None:
     assert STATE not in refs(bare)
 
 
+def test_init_begins_nothing_anew_where_plans_are_left_of_a_lost_state(
+    tmp_path: Path,
+) -> None:
+    clone, remote = with_remote(tmp_path)
+    git(clone, "push", "-q", "origin", "main:refs/heads/percy/plan/old")
+    before = git(remote, "for-each-ref")
+    done = percyd(clone, "init", code=4)
+    assert "percy/plan branches (1) and no percy/state: it was deleted" in done.said[0]
+    assert git(remote, "for-each-ref") == before
+    assert not (clone / ".percy").exists()
+
+
 def test_init_with_the_remote_down_writes_nothing(tmp_path: Path) -> None:
     clone, bare = with_remote(tmp_path)
     bare.rename(tmp_path / "away.git")

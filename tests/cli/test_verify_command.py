@@ -78,7 +78,7 @@ def test_a_commit_by_hand_is_reported_with_commit_and_file(tmp_path: Path) -> No
     done = user.percyd("verify", code=1)
 
     assert f"{bad[:12]} notes.txt: is no file of the format" in done.out.splitlines()
-    assert done.said[0].endswith("in 2 commits; mend them with commits that follow")
+    assert done.said[0].endswith("percyd verify COMMIT.. looks at what follows")
     document = user.percyd("verify", "--json", code=1).document
     assert document["commits"] == 2
     assert {v["commit"] for v in document["violations"]} == {bad}

@@ -63,7 +63,8 @@ class TakeIn:
         if tips.get(branch) is not None:
             raise PlanExists(
                 f"the remote has a branch percy/plan/{name} that no plan owns",
-                hint=f"delete that branch, or rename plan {name}",
+                hint=f"rename plan {name}, or delete that branch if nobody needs it; "
+                "if percy/state was begun anew, push the lost one back instead",
             )
         times = {"created_at": self.stamp.time, "updated_at": self.stamp.time}
         plan = self.plan.model_copy(update=times)
