@@ -113,11 +113,11 @@ class Percyd:
             raise UsageError(
                 "the repository has no commit yet", hint="make a first commit"
             )
-        branches = self.hub.remote_branches()
         try:
             self.store.refresh()  # a branch that is refused is not begun anew
         except NotInitialised:
-            _refuse_lost_state(branches)
+            _refuse_lost_state(self.hub.remote_branches())
+        branches = self.hub.remote_branches()
         for ref in BLOCKING:
             if ref in branches:
                 raise UsageError(

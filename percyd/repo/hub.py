@@ -73,7 +73,10 @@ class Hub(Wire):
 
     def adopted(self) -> Oid | None:
         """The last good tip of the state that was built on, over restarts."""
-        return self.reader.resolve(ADOPTED_REF)
+        try:
+            return self.reader.resolve(ADOPTED_REF)
+        except GitError:  # what it names cannot be read; the name can
+            return self.git.ref(ADOPTED_REF)
 
     def adopt(self, tip: Oid, before: Oid | None) -> None:
         """Remember a good tip of the state where ``before`` is remembered still."""
