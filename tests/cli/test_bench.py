@@ -142,8 +142,7 @@ def test_a_benchmark_that_is_not_there_is_named(tmp_path: Path, scratch: Path) -
 def test_no_process_outlives_a_benchmark_that_is_ended(
     tmp_path: Path, scratch: Path, number: signal.Signals
 ) -> None:
-    # In full, so that it is not over before the signal comes.
-    process = start("bench", "one-task", cwd=tmp_path / "here")
+    process = start("bench", "--quick", "one-task", cwd=tmp_path / "here")
     pause = threading.Event()
     while len(claimers := processes_of("percyd.bench.claimer", scratch)) < QUICK.crowd:
         assert process.poll() is None, process.communicate()
