@@ -93,6 +93,21 @@ def test_no_commits_are_no_work(runner: Git) -> None:
     assert write_commits(runner, None, []) == []
 
 
+def test_packs_are_quick_to_read_for_whoever_gets_them(bare: Path) -> None:
+    git(bare, "config", "fastimport.unpackLimit", "1")
+    many = {f"folder/{n:03}.json": b"0" for n in range(200)}
+    chain = [NewCommit("all", WHEN, {**many, "long.txt": b"long " * 2000})]
+    chain += [NewCommit("one", WHEN, {f"folder/{n:03}.json": b"1"}) for n in range(40)]
+    write_commits(Git(bare), None, chain)
+
+    (pack,) = (bare / "objects/pack").glob("*.pack")
+    listed = git(bare, "verify-pack", "--verbose", str(pack.with_suffix(".idx")))
+    objects_of = [row.split() for row in listed.splitlines() if row[:40].isalnum()]
+    assert max(int(row[5]) for row in objects_of if len(row) > 5) in range(2, 11)
+    (long,) = (row for row in objects_of if row[1:3] == ["blob", "10000"])
+    assert int(long[3]) > 10_000
+
+
 def test_a_parent_that_is_not_there_is_an_error(runner: Git) -> None:
     with pytest.raises(GitError):
         write_commits(runner, NOWHERE, [new("m", a=b"")])
