@@ -20,7 +20,7 @@ values = st.recursive(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(st.dictionaries(texts, values))
 def test_bytes_are_those_of_the_standard_library(record: dict[str, object]) -> None:
     text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False)
