@@ -103,7 +103,7 @@ def submit(options: Options, file: str) -> None:
 @pass_options
 def start(options: Options, plan_id: str) -> None:
     """Release a plan that its document holds back as a draft."""
-    from percyd.core.operations.plans import Start
+    from percyd.core.operations.steer import Start
     from percyd.views.show import need_plan
 
     with opened(options) as percyd:

@@ -666,6 +666,88 @@ def a_claim_in_a_paused_plan(s: Spoiled) -> str:
     return s.claim("e")
 
 
+@plant(PLAN, "is paused without a reason", "p: is paused for None")
+def a_pause_of_nothing(s: Spoiled) -> str:
+    return s.commit("pause", {PLAN: s.plan(updated_at="2026-03-01T00:00:00Z")})
+
+
+@plant(PLAN, "is paused with reason idle", "p: is paused for idle")
+def a_pause_for_another_reason(s: Spoiled) -> str:
+    return s.commit("pause", {PLAN: s.plan(paused=why("idle"))})
+
+
+@plant(PLAN, "is resumed and still paused", "p: is resumed, and is paused still")
+def a_plan_that_is_resumed_into_a_pause(s: Spoiled) -> str:
+    return s.commit("resume", {PLAN: s.plan(paused=why("budget"))})
+
+
+@plant(PLAN, "changed by pause although it is cancelled", "although it is cancelled")
+def a_pause_of_a_plan_that_is_closed(s: Spoiled) -> str:
+    cancel_the_plan(s, "cancelled")
+    return s.commit("pause", {PLAN: s.plan(paused=why("paused_by_user"))})
+
+
+def cancel_the_plan(s: Spoiled, code: str, *, but: str = "") -> str:
+    changes: Changes = {
+        path_of(f"p.{short}"): s.task(
+            short, status="cancelled", reason=why("cancelled")
+        )
+        for short in "bdef"
+        if short != but
+    }
+    changes[C] = s.ended("c", "cancelled", "cancelled", status="cancelled")
+    plan_too = s.plan(status="cancelled", reason=why(code))
+    return s.commit("cancel", changes | {PLAN: plan_too})
+
+
+@plant(PLAN, "is cancelled with reason removed", "p: is cancelled for removed")
+def a_plan_that_is_cancelled_for_another_reason(s: Spoiled) -> str:
+    return cancel_the_plan(s, "removed")
+
+
+@plant(PLAN, "is cancelled with 1 open tasks", "p: is cancelled, open are ['p.e']")
+def a_cancelled_plan_that_leaves_a_task(s: Spoiled) -> str:
+    return cancel_the_plan(s, "cancelled", but="e")
+
+
+@plant("", "cancel is about one task and changes 2", "cancels 2 tasks, 0 plans")
+def a_cancel_of_two_tasks(s: Spoiled) -> str:
+    gone = {"status": "cancelled", "reason": why("cancelled")}
+    changes: Changes = {path_of(f"p.{n}"): s.task(n, **gone) for n in "ef"}
+    return s.commit("cancel", changes)
+
+
+@plant("", "one plan or one task, and changes p, q", "cancels 2 tasks, 0 plans")
+def a_cancel_in_two_plans(s: Spoiled) -> str:
+    gone = {"status": "cancelled", "reason": why("cancelled")}
+    other = {**s.records[path_of("q.a")], **gone}
+    return s.commit(
+        "cancel", {path_of("p.e"): s.task("e", **gone), path_of("q.a"): other}
+    )
+
+
+@plant(PLAN, "has another reason although it stays", "and its reason changes")
+def a_cancelled_task_that_gives_its_plan_a_reason(s: Spoiled) -> str:
+    gone = s.task("e", status="cancelled", reason=why("cancelled"))
+    plan_too = s.plan(reason=why("cancelled"))
+    return s.commit("cancel", {path_of("p.e"): gone, PLAN: plan_too}, "p.e")
+
+
+@plant(C, "with another reason than its attempt's", "its attempt for released")
+def a_cancelled_task_whose_attempt_was_released(s: Spoiled) -> str:
+    to = {"status": "cancelled", "reason": why("cancelled")}
+    record = s.ended("c", "cancelled", "released", **to)
+    return s.commit("cancel", {C: record}, "p.c")
+
+
+@plant(E, "ends an attempt although nobody held it", "p.e: attempt 1, but attempts")
+def a_cancelled_task_with_an_attempt_that_never_was(s: Spoiled) -> str:
+    to = {"status": "cancelled", "reason": why("cancelled")}
+    record = s.ended("e", "cancelled", "cancelled", **to)
+    record["attempts"][-1] |= {"agent": AGENT, "claim": "t" * 32}
+    return s.commit("cancel", {E: record}, "p.e")
+
+
 @plant(C, "work may not change claim", "is worked on under another claim")
 def work_under_another_claim(s: Spoiled) -> str:
     s.claim("e")

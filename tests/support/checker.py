@@ -651,6 +651,8 @@ class History:
         for change in changes:
             if self._op == "turn" and (change.old or {}).get("landing"):
                 self._say(change.id, "the landing turn is taken from another claim")
+        if self._op in ("pause", "resume", "cancel"):
+            self._check_steered(changes)
         for change in moved:
             if change.new is not None:
                 self._check_task(change, change.old or {}, change.new)
@@ -659,6 +661,37 @@ class History:
                 self._check_new(change, change.new, tasks)
         if self._op == "claim":
             self._check_claims(moved)
+
+    def _check_steered(self, changes: list[Change]) -> None:
+        """What a person has done: to one plan, or to one task."""
+        plans = [c for c in changes if c.kind == "plan"]
+        tasks = [c for c in changes if c.kind == "task"]
+        for change in plans:
+            new = change.new or {}
+            paused = new.get("paused")
+            if self._op != "cancel" and change.edge[0] in CLOSED:
+                self._say(change.id, f"is changed although it is {change.edge[0]}")
+            if self._op == "resume" and paused is not None:
+                self._say(change.id, "is resumed, and is paused still")
+            if self._op == "pause":
+                code = paused.get("code") if isinstance(paused, dict) else None
+                if code not in ("paused_by_user", "budget"):
+                    self._say(change.id, f"is paused for {code}")
+            if self._op == "cancel":
+                old = change.old or {}
+                moved = change.edge[0] != change.edge[1]
+                if moved and code_of(new) != "cancelled":
+                    self._say(change.id, f"is cancelled for {code_of(new)}")
+                if not moved and old.get("reason") != new.get("reason"):
+                    self._say(change.id, "is not cancelled, and its reason changes")
+        if self._op != "cancel":
+            if len(plans) != 1 or tasks:
+                self._say("commit", f"changes {len(plans)} plans, {len(tasks)} tasks")
+            return
+        ended = {c.id for c in plans if c.edge[0] != c.edge[1]}
+        about = ended | {c.id.partition(".")[0] for c in tasks}
+        if len(about) != 1 or (not ended and len(tasks) != 1):
+            self._say("commit", f"cancels {len(tasks)} tasks, {len(ended)} plans")
 
     def _check_edge(self, change: Change) -> None:
         old, new = change.edge
@@ -779,6 +812,8 @@ class History:
             self._say(name, f"fails for good for {code_of(new)}")
         elif status == "completed" and new.get("reason") is not None:
             self._say(name, "is completed with a reason")
+        elif status == "cancelled" and real != code_of(new):
+            self._say(name, f"is cancelled for {code_of(new)}, its attempt for {real}")
 
     def _attempts_allowed(self, task: Record) -> int | None:
         plan = self._before.plans.get(str(task.get("plan")), {})

@@ -114,6 +114,8 @@ def _judge_outcome(step: Step, old: Task, new: Task, entry: Attempt) -> Iterator
             yield from _judge_failed(step.before, new, entry)
         case TaskStatus.COMPLETED:
             yield from _judge_completed(step, old, new, entry)
+        case TaskStatus.CANCELLED if entry.reason != new.reason:
+            yield "is cancelled with another reason than its attempt's"
 
 
 def _judge_requeued(before: Snapshot, new: Task, entry: Attempt) -> Iterator[str]:

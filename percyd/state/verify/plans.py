@@ -13,10 +13,11 @@ from percyd.state.codec import path_of
 from percyd.state.verify import fields
 from percyd.state.verify.claims import is_held, judge_landing
 from percyd.state.verify.report import Finding
-from percyd.state.verify.step import Diff, Step
+from percyd.state.verify.step import Diff, Step, name_of
 
 #: Operations that change the record of one plan, or add it.
 _ONE_PLAN = frozenset({Op.TAKE_IN, Op.START, Op.PAUSE, Op.RESUME, Op.CLOSE, Op.TURN})
+_PAUSES = frozenset({Reason.PAUSED_BY_USER, Reason.BUDGET})
 _CYCLE_SHOWN = 6
 
 
@@ -24,6 +25,8 @@ def judge_plans(step: Step) -> Iterator[Finding]:
     """What is wrong with how a commit changes plans, or leaves them."""
     if step.op in _ONE_PLAN and len(step.plans) != 1:
         yield "", f"{step.op} is about one plan and changes {len(step.plans)}"
+    if step.op == Op.CANCEL:
+        yield from _judge_cancel(step)
     for diff in step.plans:
         for what in _judge(step, diff):
             yield diff.path, what
@@ -66,10 +69,16 @@ def _judge_moved(step: Step, old: Plan, new: Plan) -> Iterator[str]:
     match step.op:
         case Op.CLAIM if not any(d.new and d.new.plan == new.id for d in step.tasks):
             yield "is executing although none of its tasks is claimed"
+        case Op.PAUSE | Op.RESUME if old.status in CLOSED:
+            yield f"is changed by {step.op} although it is {old.status}"
         case Op.PAUSE if new.paused is None:
             yield "is paused without a reason"
+        case Op.PAUSE if new.paused.code not in _PAUSES:
+            yield f"is paused with reason {new.paused.code}"
         case Op.RESUME if new.paused is not None:
             yield "is resumed and still paused"
+        case Op.CANCEL:
+            yield from _judge_cancelled(old, new)
         case Op.RECONCILE if old.status in CLOSED:
             yield f"is reconciled although it is {old.status}"
         case Op.CLOSE if new.status in (PlanStatus.DONE, PlanStatus.FAILED):
@@ -79,6 +88,27 @@ def _judge_moved(step: Step, old: Plan, new: Plan) -> Iterator[str]:
                 yield f"is done, but {bad[0]} is not completed"
             if not bad and new.status is PlanStatus.FAILED:
                 yield "is failed, but every task is completed"
+
+
+def _judge_cancelled(old: Plan, new: Plan) -> Iterator[str]:
+    """A cancel ends the plan, or only clears the turn of a task that it ends."""
+    code = new.reason.code if new.reason else None
+    if old.status == new.status:
+        if old.reason != new.reason:
+            yield f"has another reason although it stays {new.status}"
+    elif code is not Reason.CANCELLED:
+        yield f"is cancelled with reason {code}"
+
+
+def _judge_cancel(step: Step) -> Iterator[Finding]:
+    """A cancel is about one task, or about one plan with all that is open in it."""
+    plans = {name_of(diff) for diff in step.plans if diff.edge[0] != diff.edge[1]}
+    about = {task.plan for diff in step.tasks if (task := diff.new)}
+    if len(plans | about) != 1:
+        shown = ", ".join(sorted(plans | about)) or "nothing"
+        yield "", f"cancel is about one plan or one task, and changes {shown}"
+    elif not plans and len(step.tasks) != 1:
+        yield "", f"cancel is about one task and changes {len(step.tasks)}"
 
 
 def _is_bad(task: Task) -> bool:

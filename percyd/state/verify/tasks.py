@@ -133,6 +133,8 @@ def _judge_moved(step: Step, old: Task, new: Task) -> Iterator[str]:
             yield from _judge_reconciled(step, old, new)
         case Op.CANCEL if code not in _CANCELS:
             yield f"is cancelled with reason {code}"
+        case Op.CANCEL if old.status not in HELD and old.attempts != new.attempts:
+            yield "ends an attempt although nobody held it"
         case Op.ASK if code not in _QUESTIONS:
             yield f"asks with reason {code}"
         case Op.ANSWER if new.retries:
