@@ -28,8 +28,12 @@ class Kind(NamedTuple):
 
 
 def kind_of(task: Task) -> Kind:
-    """What a task asks of an agent; a ``run:`` task asks for no runner."""
-    runner = None if task.run is not None else task.runner or ""
+    """What a task asks of an agent.
+
+    A ``run:`` task asks for no runner, nor does a merge of percyd's own.
+    """
+    needs_none = task.run is not None or task.type == "land"
+    runner = None if needs_none else task.runner or ""
     return Kind(task.type == "plan", runner, task.specialization)
 
 

@@ -151,9 +151,13 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedPlan:
-    """A finished plan folded into one file: only its name is kept in memory."""
+    """A finished plan folded into one file: only its name is kept in memory.
+
+    ``records``, the plan and then its tasks by id, are there where it is written.
+    """
 
     plan: str
+    records: tuple[Plan | Task, ...] = ()
 
 
 #: What one file of the state tree holds.
@@ -235,6 +239,16 @@ class Snapshot:
             if task_id in result.held:
                 result = replace(result, held=result.held.delete(task_id))
         return replace(result, plans=result.plans.delete(plan_id))
+
+    def without(self, *records: Plan | Agent) -> Snapshot:
+        """This snapshot without agents, and without plans and all that is theirs."""
+        result = self
+        for record in records:
+            if isinstance(record, Plan):
+                result = result.remove_plan(record.id)
+            else:
+                result = result.remove_agent(record.id)
+        return result
 
     def remove_source(self, plan_id: str) -> Snapshot:
         """This snapshot with the plan's document gone."""

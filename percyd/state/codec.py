@@ -56,8 +56,16 @@ def encode(entry: Entry) -> bytes:
     if isinstance(entry, SourceFile):
         return entry.content
     if isinstance(entry, ArchivedPlan):
-        raise TypeError("an archive is written from its records, not from its name")
+        if not entry.records:
+            raise TypeError("an archive is written from its records, not from its name")
+        return b"".join(map(_line, entry.records))
     return canonical(entry.model_dump(mode="json"))
+
+
+def _line(record: Plan | Task) -> bytes:
+    """A record on one line, as an archive has it."""
+    value = json.loads(canonical(record.model_dump(mode="json")))
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
 class _OtherNumberError(ValueError):
@@ -121,6 +129,18 @@ def decode(path: str, content: bytes) -> Entry:
     if match := _ARCHIVE.fullmatch(path):
         return ArchivedPlan(match[1])
     raise StateRefused(f"{path!r:.120} is no file of the state format")
+
+
+def decode_archive(plan: str, content: bytes) -> tuple[Plan, tuple[Task, ...]]:
+    """The records in an archive: the plan, and its tasks by id.
+
+    Raises:
+        StateRefused: it does not decode.
+    """
+    path = path_of(ArchivedPlan(plan))
+    # Not `splitlines`: other line ends may stand in a text as they are.
+    first, *others = content.removesuffix(b"\n").split(b"\n")
+    return _record(Plan, path, first), tuple(_record(Task, path, o) for o in others)
 
 
 def decode_marker(content: bytes) -> FormatMarker:

@@ -7,21 +7,25 @@ from one another travel in one push (DESIGN 3, point 5).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from percyd.clock import Clock, Randomness
 from percyd.core.edges import ENDED
 from percyd.core.operations.base import (
+    Answer,
     Decision,
+    LineRequest,
     MergeRequest,
     Operation,
     Stamp,
     Tips,
 )
+from percyd.core.operations.landing import lands_when_closed
 from percyd.core.operations.plans import Close, Resolve, is_closable
+from percyd.core.records import Agent
 from percyd.core.refs import Oid, RefMove
-from percyd.core.snapshot import Snapshot
+from percyd.core.snapshot import Snapshot, SourceFile
 from percyd.errors import PercydError
 from percyd.repo.values import NewCommit
 from percyd.state import codec
@@ -109,15 +113,18 @@ class Drafter:
         return draft
 
     def _decide(self, draft: Draft, operation: Operation) -> Decision | None:
-        answer = operation.decide(
+        answer: Answer = operation.decide(
             draft.snapshot, self._evolving_tips(draft, operation.needs)
         )
-        if not isinstance(answer, MergeRequest):
-            return answer
-        merged = self._backend.merge(
-            answer.ours, answer.theirs, answer.message, operation.stamp.now
-        )
-        return answer.then(merged)
+        while True:
+            match answer:
+                case MergeRequest(ours, theirs, message, merged):
+                    now = operation.stamp.now
+                    answer = merged(self._backend.merge(ours, theirs, message, now))
+                case LineRequest(old, new, seen):
+                    answer = seen(self._backend.is_ancestor(old, new))
+                case _:
+                    return answer
 
     def _evolving_tips(self, draft: Draft, refs: Iterable[str]) -> Tips:
         wanted = [ref for ref in refs if ref not in draft.moves]
@@ -126,12 +133,15 @@ class Drafter:
         return found
 
     def _add(self, draft: Draft, step: Step, stamp: Stamp, decision: Decision) -> None:
-        changes = {codec.path_of(entry): codec.encode(entry) for entry in decision.puts}
+        changes: dict[str, bytes | None] = {
+            codec.path_of(entry): codec.encode(entry) for entry in decision.puts
+        }
+        changes |= dict.fromkeys(_paths_of_the_gone(draft.snapshot, decision))
         text = codec.message(
             decision.op, decision.subject, stamp.op_id, decision.trailers
         )
         draft.commits.append(NewCommit(text, stamp.now, changes))
-        draft.snapshot = draft.snapshot.put(*decision.puts)
+        draft.snapshot = draft.snapshot.put(*decision.puts).without(*decision.gone)
         for move in decision.moves:
             earlier = draft.moves.get(move.ref)
             expected = earlier.expected if earlier else move.expected
@@ -150,7 +160,10 @@ class Drafter:
             return
         self._chain(draft, step, Resolve(self._stamp(), ended))
         for plan in sorted({name.partition(".")[0] for name in ended}):
-            if is_closable(draft.snapshot.plans[plan]):
+            state = draft.snapshot.plans[plan]
+            # A refusal of the base branch must not hold up what has just ended: a
+            # plan that lands by itself is closed by a monitor, in a push of its own.
+            if is_closable(state) and not lands_when_closed(state):
                 self._chain(draft, step, Close(self._stamp(), plan))
 
     def _chain(self, draft: Draft, step: Step, operation: Operation) -> None:
@@ -160,6 +173,18 @@ class Drafter:
 
     def _stamp(self) -> Stamp:
         return Stamp(self._randomness.token(), self._clock.now())
+
+
+def _paths_of_the_gone(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
+    """Every file of the records that a decision removes."""
+    for record in decision.gone:
+        yield codec.path_of(record)
+        if isinstance(record, Agent):
+            continue
+        state = snapshot.plans[record.id]
+        yield from (codec.path_of(task) for task in state.tasks.values())
+        if state.source is not None:
+            yield codec.path_of(SourceFile(record.id, state.source, b""))
 
 
 def _refusal_before(draft: Draft, ticket: Ticket) -> PercydError | None:

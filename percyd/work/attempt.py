@@ -28,6 +28,7 @@ from percyd.work.failure import AttemptFailed, Interrupted
 from percyd.work.held import HeldClaim
 from percyd.work.landing import Landing, Verdicts
 from percyd.work.leftovers import worktree_name
+from percyd.work.mergebase import merge_base
 from percyd.work.progress import Progress
 from percyd.work.prompt import prompt_text
 from percyd.work.supervise import Bounds, Command
@@ -167,13 +168,11 @@ class Attempt:
         """Run, collect, land; a conflict of a ``run:`` task runs it on the new tip."""
         rounds = self._plan.limits.fix_rounds if self._task.run is not None else 0
         while True:
-            ran = self._run_program()
-            report = Report(ran.summary, None, ran.usage, ran.session)
-            if self._task.type == "review":
+            report = self._make()
+            if self._result is None:
                 stamp = self._shop.store.stamp()
                 self._held.settle(CompleteReview(stamp, self._held.fence, report))
                 return
-            self._result = self._collected().result(self._shop.clock.now())
             hit("collected")
             self._upload.ahead(self._result, self._base)
             try:
@@ -193,6 +192,17 @@ class Attempt:
             else:
                 self._progress.end()
                 return
+
+    def _make(self) -> Report:
+        """The work itself. What it made is in `_result`; a review makes nothing."""
+        if self._task.type == "land":
+            name = pin_name(self._path)
+            self._result = merge_base(self._shop, self._held, self._base, name)
+            return Report(f"merged {self._plan.base_branch}")
+        ran = self._run_program()
+        if self._task.type != "review":
+            self._result = self._collected().result(self._shop.clock.now())
+        return Report(ran.summary, None, ran.usage, ran.session)
 
     def _in_progress(self) -> bool:
         """Whether anything may be on the rescue ref, for the completion to remove."""
@@ -224,8 +234,8 @@ class Attempt:
         return report
 
     def _runner(self) -> Runner:
-        if self._task.run is not None:
-            return ShellRunner(self._task.run)
+        if self._task.run is not None or self._task.type == "land":
+            return ShellRunner(self._task.run or "")  # the gate has its environment
         runner = self._shop.runners.get(self._task.runner or "")
         if runner is None:
             raise AttemptFailed(

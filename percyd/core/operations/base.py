@@ -2,8 +2,8 @@
 
 An operation is decided on the snapshot of the moment: with the tips of its own refs
 and with inputs that were drawn beforehand, so that deciding again after a lost race is
-safe. It answers a `Decision`, or a `MergeRequest` whose result it needs first, or
-None for "already so". A refusal is raised, as a `RefusedError`.
+safe. It answers a `Decision`, or a `MergeRequest` or `LineRequest` whose result it
+needs first, or None for "already so". A refusal is raised, as a `RefusedError`.
 """
 
 from __future__ import annotations
@@ -47,13 +47,17 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What an operation changes: records, refs, and the words of its commit."""
+    """What an operation changes: records, refs, and the words of its commit.
+
+    ``gone`` are records that are removed: a plan with its tasks and its document.
+    """
 
     op: Op
     subject: str
     puts: tuple[Entry, ...] = ()
     moves: tuple[RefMove, ...] = ()
     trailers: tuple[tuple[str, str], ...] = ()
+    gone: tuple[Plan | Agent, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -74,7 +78,16 @@ class MergeRequest:
     then: Callable[[Merged | MergeConflict], Decision]
 
 
-Answer = Decision | MergeRequest | None
+@dataclass(frozen=True, slots=True)
+class LineRequest:
+    """Whether ``new`` is ``old`` or comes after it; the committer looks, calls `then`."""
+
+    old: Oid
+    new: Oid
+    then: Callable[[bool], Answer]
+
+
+Answer = Decision | MergeRequest | LineRequest | None
 
 
 class Operation(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from percyd.core.edges import CLOSED, DEAD, Op, PlanStatus, TaskStatus
+from percyd.core.edges import CLOSED, DEAD, RUNNABLE, Op, PlanStatus, TaskStatus
 from percyd.core.ids import plan_branch
 from percyd.core.operations.base import (
     Answer,
@@ -151,6 +151,25 @@ class Resolve:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Somebody releases a plan that was held back as a draft."""
+
+    stamp: Stamp
+    plan: str
+    needs: tuple[str, ...] = ()
+
+    def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
+        """See `Operation`."""
+        plan = need_plan(snapshot, self.plan)
+        if plan.status in RUNNABLE:
+            return None
+        started = move_plan(Op.START, plan, PlanStatus.READY, self.stamp)
+        return Decision(
+            Op.START, self.plan, (started,), trailers=trailers_of(self.plan)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """A plan whose tasks have all ended is done, or has failed."""
 
@@ -167,10 +186,7 @@ class Close:
         state = snapshot.plan(self.plan)
         if state is None or not is_closable(state):
             return None
-        bad = sorted(
-            (task for task in state.tasks.values() if _is_bad(task)),
-            key=lambda task: (task.status is not TaskStatus.FAILED, task.id),
-        )
+        bad = not_completed(state)
         result = PlanResult(commit=tips.get(plan_branch(self.plan)))
         status = PlanStatus.FAILED if bad else PlanStatus.DONE
         plan = move_plan(
@@ -192,6 +208,14 @@ def is_closable(state: PlanState) -> bool:
         state.open_count == 0
         and bool(state.tasks)
         and state.record.status in (PlanStatus.READY, PlanStatus.EXECUTING)
+    )
+
+
+def not_completed(state: PlanState) -> list[Task]:
+    """The tasks for which a plan that ends has failed; those that failed come first."""
+    return sorted(
+        (task for task in state.tasks.values() if _is_bad(task)),
+        key=lambda task: (task.status is not TaskStatus.FAILED, task.id),
     )
 
 
