@@ -68,6 +68,40 @@ class MergeConflictError(RefusedError):
         super().__init__(f"conflict in {shown}" if shown else "")
 
 
+class PlanFinished(RefusedError):
+    """The plan is finished: its file does not run again."""
+
+    code = "plan_finished"
+
+
+class PlanDiverged(RefusedError):
+    """The plan was taken in from a commit that this branch does not have."""
+
+    code = "plan_diverged"
+
+
+class PlanRenamed(RefusedError):
+    """The plan file is that of another plan, under a new name."""
+
+    code = "plan_renamed"
+
+
+class PlanChanged(RefusedError):
+    """Another version of the plan's file was taken in meanwhile."""
+
+    code = "plan_changed"
+
+
+class EditRefused(RefusedError):
+    """The edit does not fit what the plan has done already."""
+
+    code = "edit_refused"
+
+    def __init__(self, message: str = "", task: str = "") -> None:
+        self.task = task
+        super().__init__(message)
+
+
 class BranchCheckedOut(RefusedError):
     """A branch that must move is checked out in the receiving repository."""
 
