@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from percyd.core.edges import CLOSED, DEAD, RUNNABLE, Op, PlanStatus, TaskStatus
+from percyd.core.edges import CLOSED, DEAD, Op, PlanStatus, TaskStatus
 from percyd.core.ids import plan_branch
 from percyd.core.operations.base import (
     Answer,
@@ -148,25 +148,6 @@ class Resolve:
         if task.status is TaskStatus.BLOCKED and done:
             return move_task(Op.RESOLVE, task, TaskStatus.SUBMITTED, self.stamp)
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Somebody releases a plan that was held back as a draft."""
-
-    stamp: Stamp
-    plan: str
-    needs: tuple[str, ...] = ()
-
-    def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
-        """See `Operation`."""
-        plan = need_plan(snapshot, self.plan)
-        if plan.status in RUNNABLE:
-            return None
-        started = move_plan(Op.START, plan, PlanStatus.READY, self.stamp)
-        return Decision(
-            Op.START, self.plan, (started,), trailers=trailers_of(self.plan)
-        )
 
 
 @dataclass(frozen=True, slots=True)
