@@ -16,7 +16,13 @@ from pathlib import Path
 from percyd.core.edges import ENDED
 from percyd.core.ids import STATE_REF
 from percyd.core.operations.agents import Init, Join
-from percyd.core.operations.base import Answer, MergeRequest, Operation, Stamp
+from percyd.core.operations.base import (
+    Answer,
+    LineRequest,
+    MergeRequest,
+    Operation,
+    Stamp,
+)
 from percyd.core.operations.claims import Claim, EndAttempt, Ending, Work
 from percyd.core.operations.completion import Complete, Report, Turn
 from percyd.core.operations.plans import Close, Resolve, TakeIn, is_closable
@@ -143,6 +149,7 @@ class _Story:
             answer = answer.then(Merged(merge, _oid("tree")))
         if answer is None:
             return
+        assert not isinstance(answer, LineRequest)  # only a landing asks
         self.snapshot = self.snapshot.put(*answer.puts)
         stamp = operation.stamp
         changes = {codec.path_of(entry): codec.encode(entry) for entry in answer.puts}
