@@ -7,6 +7,7 @@ a task has put in their place.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ _KEPT = frozenset({"HEAD", "config", "packed-refs", "objects", "worktrees", "ref
 #: What makes git look for settings, objects or parents somewhere else.
 _MISLEADING = (
     *("commondir", "config.worktree", "shallow", "info", "hooks"),
-    *("objects/info/alternates", "objects/info/http-alternates"),
+    "objects/info",
 )
 #: What ``git init`` found out about the file system, and the kind of the object ids.
 _FROM_HUB = frozenset(
@@ -74,12 +75,27 @@ def config_text(hub: Git) -> str:
     return "\n".join(lines) + "\n"
 
 
-def restore_settings(git_dir: Path, config: str) -> None:
-    """Write the settings anew and remove what makes git look elsewhere."""
+def restore_settings(git_dir: Path, config: str, hub: Path) -> None:
+    """Write the settings anew; git looks in the hub for objects, and nowhere else."""
     folders.write(git_dir / "HEAD", f"ref: {NO_BRANCH}\n".encode())
     folders.write(git_dir / "config", config.encode())
     for name in _MISLEADING:
         folders.remove(git_dir / name)
+    alternates = git_dir / "objects" / "info" / "alternates"
+    alternates.parent.mkdir()
+    folders.write(alternates, _quoted(hub.absolute() / "objects") + b"\n")
+
+
+def _quoted(path: Path) -> bytes:
+    """A path as git's list of alternates has it; quoted, it may hold a newline."""
+    raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b'"%s"' % raw.replace(b"\n", b"\\n")
+
+
+def empty_objects(git_dir: Path) -> None:
+    """Remove every object of the clone's own."""
+    for path in (git_dir / "objects").iterdir():
+        folders.remove(path)
 
 
 def rewrite(git_dir: Path, refs: Mapping[str, Oid]) -> None:

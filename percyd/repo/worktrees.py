@@ -1,8 +1,9 @@
-"""One slot's own clone of the hub, and the worktrees in which its tasks run.
+"""One slot's own repository, and the worktrees in which its tasks run.
 
-A task can write to all of it: to its worktree, and to the clone's configuration, refs,
-index and administrative files. So everything that git would believe is written anew
-before git runs here, what a task could replace by a link is looked at before it is
+It borrows the hub's objects, and has its own refs, configuration, stash and new objects.
+A task can write to all of it: to its worktree, and to the repository's configuration,
+refs, index and administrative files. So everything that git would believe is written
+anew before git runs here, what a task could replace by a link is looked at before it is
 followed, and committed work leaves by being fetched into the hub.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -22,11 +23,8 @@ from percyd.repo.hub import Hub
 from percyd.repo.runner import Git
 from percyd.repo.slotfiles import CLONE
 
-#: What the clone has from the hub: tells the next fetch what need not be sent.
-BASE_REF = "refs/percyd/base"
 _INTERNAL = ".percyd"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,150}\Z")
-_TRIES = 3
 _CHECKOUT_S = 1800
 
 
@@ -66,40 +64,37 @@ class SlotClone:
             GitError: it could not be made, or is not what it should be.
         """
         path = self.path(name)
-        short = branch.removeprefix("refs/heads/")
         with self._held():
             if folders.is_real_folder(path) or path.is_symlink():
                 raise GitError(f"the worktree {name} is there already")
             self._discard(path)
-            self._prepare(commit)
-            self._add(path, ["--no-track", "-b", short], commit)
+            self._pristine({branch: commit})
+            self._add(path, f"ref: {branch}", commit)
             self._verify(path, branch, commit)
         return path
 
     def checkout_commit(self, path: Path, commit: Oid) -> None:
         """Put an existing worktree on another commit, detached, and clean it."""
         with self._held():
-            self._prepare(commit)
+            self._pristine()
             try:
                 self._force(path, commit, commit)
             except (GitError, OSError):
                 self._discard(path)
                 self._pristine()
-                self._add(path, ["--detach"], commit)
+                self._add(path, commit, commit)
             self._verify(path, None, commit)
 
     def switch_branch(self, path: Path, branch: str, commit: Oid) -> None:
         """Put an existing worktree back on its branch, at ``commit``, and clean it."""
         with self._held():
-            self._prepare(commit)
-            self._git.run("update-ref", branch, commit)
-            short = branch.removeprefix("refs/heads/")
+            self._pristine({branch: commit})
             try:
                 self._force(path, f"ref: {branch}", commit)
             except (GitError, OSError):
                 self._discard(path)
-                self._pristine()
-                self._add(path, ["--no-track", "-B", short], commit)
+                self._pristine({branch: commit})
+                self._add(path, f"ref: {branch}", commit)
             self._verify(path, branch, commit)
 
     def head(self, path: Path) -> tuple[str | None, Oid | None]:
@@ -164,66 +159,37 @@ class SlotClone:
     # The clone
 
     def _make(self) -> None:
-        """Clone the hub, its object files hard-linked."""
-        made = self.root / _INTERNAL / CLONE
         folders.remove(self.git_dir)
-        for attempt in range(1, _TRIES + 1):
-            folders.remove(made)
-            result = self._git.run(
-                *("clone", "--quiet", "--bare", "--local", "--template=", "--"),
-                *(str(self.hub.path.absolute()), str(made)),
-                deadline_s=_CHECKOUT_S,
-                check=False,
-            )
-            if result.ok:
-                break
-            # The hub may just have been repacked: files were gone before their turn.
-            if result.timed_out or attempt == _TRIES:
-                raise GitError(f"git clone: {result.problem}")
+        made = self.root / _INTERNAL / CLONE
+        folders.remove(made)
+        (made / "objects").mkdir(parents=True)
         made.rename(self.git_dir)
         self._pristine()
 
-    def _pristine(self) -> None:
+    def _pristine(self, refs: Mapping[str, Oid] | None = None) -> None:
+        """Leave only what other worktrees stand on, and these ``refs``.
+
+        Objects too: a task could put a file of its own under the name of an object that
+        the next one would read.
+        """
         if not slotfiles.is_sound(self.git_dir):
             self._make()
-            return
-        slotfiles.restore_settings(self.git_dir, self._config)
+        worktrees = self.worktrees()
+        if not worktrees:
+            slotfiles.empty_objects(self.git_dir)
+        slotfiles.restore_settings(self.git_dir, self._config, self.hub.path)
         kept = {}
-        base = self._commit(BASE_REF)
-        if base:
-            kept[BASE_REF] = base
-        for path in self.worktrees():
+        for path in worktrees:
             branch, commit = self.head(path)
             if branch and commit:
                 kept[branch] = commit
-        slotfiles.rewrite(self.git_dir, kept)
-
-    def _prepare(self, commit: Oid) -> None:
-        """A clean clone that has ``commit``."""
-        self._pristine()
-        try:
-            self._fetch(commit)
-        except GitError:
-            if self.worktrees():
-                raise
-            # A task may have damaged the objects; nothing else is kept here.
-            self._make()
-            self._fetch(commit)
-
-    def _fetch(self, commit: Oid) -> None:
-        self._git.run(
-            *("-c", "protocol.version=2", "fetch", "--quiet", "--no-tags"),
-            *("--no-write-fetch-head", "--no-auto-maintenance", "--refmap="),
-            *("--no-recurse-submodules", "--", str(self.hub.path)),
-            f"+{commit}:{BASE_REF}",
-            deadline_s=_CHECKOUT_S,
-        )
+        slotfiles.rewrite(self.git_dir, {**kept, **(refs or {})})
 
     def _commit(self, name: str) -> Oid | None:
         found = self._git.ref(f"{name}^{{commit}}")
         if found is None and slotfiles.is_sound(self.git_dir):
             # A task can make its clone unreadable by settings; its work is still there.
-            slotfiles.restore_settings(self.git_dir, self._config)
+            slotfiles.restore_settings(self.git_dir, self._config, self.hub.path)
             found = self._git.ref(f"{name}^{{commit}}")
         return found
 
@@ -236,28 +202,33 @@ class SlotClone:
         """Percyd's own index: git must not believe the one that a task could edit."""
         return self.root / _INTERNAL / f"{path.name}.index"
 
-    def _add(self, path: Path, how: list[str], commit: Oid) -> None:
-        """Make a worktree; again if git lost one of its known races."""
-        for attempt in range(1, _TRIES + 1):
-            result = self._git.run(
-                *("worktree", "add", "--quiet", "--lock"),
-                *("--reason", f"percy {path.name}", *how, str(path), commit),
-                deadline_s=_CHECKOUT_S,
-                check=False,
-            )
-            if result.ok:
-                slotfiles.copy(self._admin(path) / "index", self._index(path))
-                return
+    def _add(self, path: Path, head: str, commit: Oid) -> None:
+        """Make a worktree, as `git worktree add` would, in one process of four."""
+        path.mkdir()
+        self._admin(path).mkdir(parents=True)
+        try:
+            self._read_tree(path, head, commit)
+        except GitError:
             self._discard(path)
             self._pristine()
-            if result.timed_out or attempt == _TRIES:
-                raise GitError(f"git worktree add: {result.problem}")
+            raise
 
     def _force(self, path: Path, head: str, commit: Oid) -> None:
         """Make an existing worktree equal to ``commit``, whatever was done to it."""
-        admin, index = self._admin(path), self._index(path)
+        admin = self._admin(path)
         if not (folders.is_real_folder(path) and folders.is_real_folder(admin)):
             raise GitError(f"the worktree {path.name} is damaged")
+        git = self._read_tree(path, head, commit)
+        git.run(
+            *("clean", "-ffdxq"),
+            index=self._index(path),
+            work_tree=path,
+            deadline_s=_CHECKOUT_S,
+        )
+
+    def _read_tree(self, path: Path, head: str, commit: Oid) -> Git:
+        """Bring the files of ``commit`` into a worktree, and its HEAD to ``head``."""
+        admin, index = self._admin(path), self._index(path)
         slotfiles.restore_admin(admin, path, head)
         git = Git(admin, environ=self.hub.environ)
         folders.remove(index.with_name(index.name + ".lock"))
@@ -267,10 +238,8 @@ class SlotClone:
             work_tree=path,
             deadline_s=_CHECKOUT_S,
         )
-        git.run(
-            *("clean", "-ffdxq"), index=index, work_tree=path, deadline_s=_CHECKOUT_S
-        )
         slotfiles.copy(index, admin / "index")
+        return git
 
     def _verify(self, path: Path, branch: str | None, commit: Oid) -> None:
         """Check that the worktree is where it should be, and what it should be."""
@@ -278,18 +247,20 @@ class SlotClone:
         link = folders.read_small(path / ".git")
         if link != f"gitdir: {admin}":
             raise GitError(f"the worktree {path.name} belongs to another clone: {link}")
-        if self.head(path) != (branch, commit):
-            raise GitError(f"the worktree {path.name} is not at {branch or commit}")
-        status = Git(admin, environ=self.hub.environ).run(
-            *("status", "--porcelain", "-z", "--untracked-files=normal"),
+        said = Git(admin, environ=self.hub.environ).run(
+            *("status", "--porcelain=v2", "--branch", "-z"),
+            "--untracked-files=normal",
             index=self._index(path),
             work_tree=path,
             deadline_s=_CHECKOUT_S,
         )
-        if status.stdout:
-            first = status.stdout.split(b"\0")[0].decode("utf-8", "replace")
+        rows = said.stdout.decode("utf-8", "replace").split("\0")[:-1]
+        short = branch.removeprefix("refs/heads/") if branch else "(detached)"
+        if rows[:2] != [f"# branch.oid {commit}", f"# branch.head {short}"]:
+            raise GitError(f"the worktree {path.name} is not at {branch or commit}")
+        if rows[2:]:
             raise GitError(
-                f"the worktree {path.name} is not clean after its checkout: {first}",
+                f"the worktree {path.name} is not clean after its checkout: {rows[2]}",
                 hint="line endings may differ: git add --renormalize, and commit",
             )
 

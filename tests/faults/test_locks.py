@@ -171,7 +171,7 @@ def test_a_slot_begins_with_a_clone_that_no_lock_stops(tmp_path: Path) -> None:
     assert commit is not None
     clone = SlotClone.open(tmp_path / "slots/0", hub)
     branch = "refs/heads/agent/a-000001/p.t"
-    for name in (*HARMLESS, "index.lock", "refs/percyd/base.lock", f"{branch}.lock"):
+    for name in (*HARMLESS, "index.lock", "refs/heads/other.lock", f"{branch}.lock"):
         put(clone.git_dir, name)
 
     path = clone.checkout("p.t.1", branch, commit)

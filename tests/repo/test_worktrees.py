@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -81,13 +82,36 @@ def test_a_worktree_is_on_its_own_branch_at_the_commit(
     assert slot.worktrees() == [path]
 
 
-def test_the_clone_shares_its_objects_with_the_hub(slot: SlotClone, base: Oid) -> None:
-    loose = slot.git_dir / "objects" / base[:2] / base[2:]
-    packs = list((slot.git_dir / "objects" / "pack").glob("*.pack"))
+def test_the_clone_borrows_the_objects_of_the_hub_and_keeps_none_of_a_task(
+    slot: SlotClone, base: Oid
+) -> None:
+    path = slot.checkout("p.t.1", BRANCH, base)
+    git(slot.git_dir, "cat-file", "-e", base)
+    done = work(path)
+    poisoned = slot.git_dir / "objects" / base[:2] / base[2:]
+    poisoned.parent.mkdir(exist_ok=True)
+    poisoned.write_bytes(b"of another commit")
 
-    assert all(p.stat().st_nlink == 2 for p in ([loose] if loose.exists() else packs))
-    assert not (slot.git_dir / "objects/info/alternates").exists()
+    slot.remove(path)
+
+    assert git(slot.git_dir, "cat-file", "-t", done, check=False) == ""
+    assert git(slot.git_dir, "cat-file", "-t", base) == "commit"
+    assert not poisoned.exists()
     assert git(slot.git_dir, "config", "--get", "remote.origin.url", check=False) == ""
+
+
+@pytest.mark.parametrize(
+    "folder", ['with "quotes"', "with a \n new line", "b\\ck", "\xfc"]
+)
+def test_the_objects_of_a_hub_are_found_whatever_its_folder_is_called(
+    tmp_path: Path, hub: Hub, base: Oid, folder: str
+) -> None:
+    there = tmp_path / folder
+    shutil.copytree(hub.path, there / "hub.git")
+    with Hub.open(there / "hub.git", hub.remote) as other:
+        slot = SlotClone.open(tmp_path / "slots" / "other", other)
+
+        assert is_clean_at(slot.checkout("p.t.1", BRANCH, base), base)
 
 
 def test_the_head_follows_what_the_task_commits(slot: SlotClone, base: Oid) -> None:
@@ -438,7 +462,7 @@ def test_whatever_a_task_did_it_is_removed_and_the_next_one_finds_nothing_of_it(
     assert slot.worktrees() == []
     following = slot.checkout("p.u.1", BRANCH + "2", base)
     assert is_clean_at(following, base)
-    assert set(refs(slot.git_dir)) == {BRANCH + "2", "refs/percyd/base"}
+    assert set(refs(slot.git_dir)) == {BRANCH + "2"}
     assert git(following, "stash", "list") == ""
     assert_nothing_outside_is_touched(slot)
 
