@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from percyd.clock import Clock, Randomness
-from percyd.core.edges import ENDED
+from percyd.core.edges import ENDED, Op, TaskStatus
 from percyd.core.operations.base import (
     Answer,
     Decision,
@@ -149,17 +149,20 @@ class Drafter:
             step.refs.add(move.ref)
 
     def _follow(self, draft: Draft, step: Step) -> None:
-        """Append what follows from tasks that ended: `resolve`, then `close`."""
+        """Append what follows from tasks that ended: `resolve`, then `close`.
+
+        What an edit leaves blocked may wait for nothing any more, or in vain.
+        """
         decision = step.decision
-        ended = tuple(
-            task.id
-            for task in (decision.tasks if decision else ())
-            if task.status in ENDED
-        )
-        if not ended:
+        tasks = decision.tasks if decision else ()
+        ended = tuple(task.id for task in tasks if task.status in ENDED)
+        edited: tuple[str, ...] = ()
+        if decision is not None and decision.op is Op.RECONCILE:
+            edited = tuple(t.id for t in tasks if t.status is TaskStatus.BLOCKED)
+        if not ended and not edited:
             return
-        self._chain(draft, step, Resolve(self._stamp(), ended))
-        for plan in sorted({name.partition(".")[0] for name in ended}):
+        self._chain(draft, step, Resolve(self._stamp(), ended, edited))
+        for plan in sorted({name.partition(".")[0] for name in (*ended, *edited)}):
             state = draft.snapshot.plans[plan]
             # A refusal of the base branch must not hold up what has just ended: a
             # plan that lands by itself is closed by a monitor, in a push of its own.

@@ -83,11 +83,12 @@ class Resolve:
     """Releases what has become ready, cancels what can never run.
 
     ``ended`` names the tasks that have just ended: only what depends on them is looked
-    at. None looks at every blocked task.
+    at, and at ``edited``, which an edit has changed. None looks at every blocked task.
     """
 
     stamp: Stamp
     ended: tuple[str, ...] | None = None
+    edited: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
     def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
@@ -121,6 +122,7 @@ class Resolve:
                 if task.status is TaskStatus.BLOCKED:
                     yield task.id
             return
+        yield from self.edited
         for name in self.ended:
             ended = snapshot.task(name)
             if ended is not None:
