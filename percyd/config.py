@@ -28,6 +28,7 @@ from percyd.settings import (
     LimitsConfig,
     RunnerConfig,
     Section,
+    WatchConfig,
     WorkerConfig,
     conflicts,
 )
@@ -56,6 +57,7 @@ Path = tuple[str, ...]
 _SECTIONS: Mapping[str, type[Section]] = {
     "worker": WorkerConfig,
     "lease": LeaseConfig,
+    "watch": WatchConfig,
     "limits": LimitsConfig,
 }
 _TOP = [key for key in Config.model_fields if key not in {*_SECTIONS, "runners"}]

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from percyd.settings import Config, LeaseConfig, LimitsConfig, WorkerConfig
+from percyd.settings import Config, LeaseConfig, LimitsConfig, WatchConfig, WorkerConfig
 
 FILE_BYTES = 1024 * 1024
 
@@ -155,6 +155,7 @@ def template(
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "worker": WorkerConfig,
     "lease": LeaseConfig,
+    "watch": WatchConfig,
     "limits": LimitsConfig,
 }
 

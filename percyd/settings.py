@@ -103,6 +103,16 @@ class LeaseConfig(Section):
     idle_beat_s: Seconds = Field(300.0, description="heartbeat of an idle worker")
 
 
+class WatchConfig(Section):
+    """``[watch]``."""
+
+    poll_s: Seconds = Field(
+        15.0,
+        description="longest pause between two looks at the remote; events, where there "
+        "are any, bring the next one at once",
+    )
+
+
 class LimitsConfig(Section):
     """``[limits]``: kept with each plan at intake."""
 
@@ -174,6 +184,7 @@ class Config(Section):
     )
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
     lease: LeaseConfig = Field(default_factory=LeaseConfig)
+    watch: WatchConfig = Field(default_factory=WatchConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     runners: dict[str, RunnerConfig] = Field(default_factory=dict)
 
