@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 
 from percyd.dispatch.monitor import Monitor
 from percyd.errors import PercydError
 from percyd.membership import Membership, bury_the_dead
 from percyd.outcome import Ledger, Outcome
+from percyd.repo.discover import may_move
 from percyd.session import Percyd
 from percyd.state.heartbeat import Observer
 from percyd.work.worker import Worker
@@ -44,6 +46,7 @@ class Daemon:
             percyd.clock,
             percyd.randomness,
             Observer(percyd.clock, own=self._own_agents),
+            partial(may_move, percyd.clone, percyd.remote),
         )
         self._intake = percyd.intake if takes_in else None
         self._works = works
@@ -179,5 +182,7 @@ class Daemon:
         if self._busy() or self._store.state.snapshot.held:
             return False
         if self._works and self._worker is None:
+            return False
+        if self._monitor.is_landing:
             return False
         return self._worker is None or not self._worker.may_run()

@@ -19,7 +19,6 @@ LATER: Final = frozenset(
     "workspace sandbox budget logs web notify runners.*.model".split()  # noqa: SIM905
 )
 LATER_VALUES: Final = {
-    "land": ("auto",),
     "runners.*.type": ("claude", "codex", "gemini", "opencode", "aider"),
 }
 #: Top-level keys and sections that are read from a plan's commit and nowhere else.
@@ -179,8 +178,9 @@ class Config(Section):
         False,
         description='the gate: a command that a merged tree must pass, like "make test"',
     )
-    land: Literal["manual"] = Field(
-        "manual", description="finished plans wait on their branch percy/plan/<plan>"
+    land: records.Land = Field(
+        "manual",
+        description='a finished plan waits for percyd plan land; "auto": it lands',
     )
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
     lease: LeaseConfig = Field(default_factory=LeaseConfig)

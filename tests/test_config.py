@@ -237,8 +237,7 @@ def test_variables_that_are_no_settings_are_ignored(name: str) -> None:
         ("base = 'agent/a/b'", "1: base: is 'agent/a/b'; must not be a branch of"),
         ("verify = true", "1: verify: must be a shell command, or false for no gate"),
         ("verify = ''", "1: verify: must be a shell command, or false for no gate"),
-        ("land = 'now'", "1: land: is 'now'; must be 'manual'"),
-        ("land = 'auto'", "1: land: is 'auto'; not supported by this version"),
+        ("land = 'now'", "1: land: is 'now'; must be 'manual' or 'auto'"),
         ("[limits]\nmax_attempts = 0", "2: limits.max_attempts: is 0; must be greater"),
         (
             "[lease]\nlease_s = 79",

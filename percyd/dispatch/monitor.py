@@ -12,9 +12,11 @@ import logging
 from percyd.clock import Clock, Randomness
 from percyd.core.operations.agents import Depart
 from percyd.core.operations.base import Operation
+from percyd.core.operations.landing import lands_when_closed
 from percyd.core.operations.plans import Close, Resolve, is_closable
 from percyd.core.snapshot import Snapshot
 from percyd.dispatch.branches import Pruner
+from percyd.dispatch.lander import Lander, MayMove, may_always
 from percyd.errors import RefusedError
 from percyd.failpoints import hit
 from percyd.state.heartbeat import Observer
@@ -39,12 +41,14 @@ class Monitor:
         clock: Clock,
         randomness: Randomness,
         observer: Observer,
+        may_move: MayMove = may_always,
     ) -> None:
         self._store = store
         self._clock = clock
         self._randomness = randomness
         self._observer = observer
         self._pruner = Pruner(store.backend)
+        self._lander = Lander(store, clock, may_move)
         self._due_s = 0.0
         self._looked_s = float("-inf")
         self._look_s = 0.0
@@ -63,6 +67,7 @@ class Monitor:
             self.look_for_the_lost()
         since_s = now_s if pause_s is None else self._looked_s
         self._look_s = since_s + min(pause_s or LOOK_S, LOOK_S)
+        self._lander.step()
         if now_s >= self._due_s:
             self.reconcile()
             self._due_s = now_s + self._randomness.uniform(*RECONCILE_S)
@@ -70,6 +75,11 @@ class Monitor:
     def next_s(self) -> float:
         """Seconds until there may be something to do."""
         return max(0.0, min(self._due_s, self._look_s) - self._clock.boot_s())
+
+    @property
+    def is_landing(self) -> bool:
+        """Whether something is to be landed that has just become due."""
+        return bool(self._lander.due(self._store.state.snapshot))
 
     def look_for_the_lost(self) -> None:
         """Read the heartbeats of others, and take back the tasks of lost agents."""
@@ -112,6 +122,6 @@ class Monitor:
         found += [
             Close(self._store.stamp(), name)
             for name, state in snapshot.plans.items()
-            if is_closable(state)
+            if is_closable(state) and not lands_when_closed(state)
         ]
         return found

@@ -51,7 +51,7 @@ def build(
         base_commit=base.commit,
         source=source,
         verify=_gate(gate),
-        land=document.land or "manual",
+        land=document.land or config.land,
         defaults=defaults,
         limits=limits,
         review_plan=False,

@@ -44,6 +44,10 @@ REFUSALS = (InvalidPlan, InvalidConfig, PlanExists, UnsupportedRepository)
 #: Of these, what somebody may mend without touching the plan file.
 MAY_PASS = (BaseMissing, PlanExists, UnsupportedRepository)
 PROBLEMS_SHOWN = 50
+_NOT_MOVED = (
+    "is auto, but {} is checked out in this repository, which is its own remote; "
+    "manual is allowed, or another branch checked out"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +278,11 @@ class Intake:
             raise InvalidPlan(lines(missing))
         base = self._base(parsed.document.base or shaped.base or self.branch)
         plan, tasks = build(plan_id, parsed.document, shaped, base, source)
+        if plan.land == "auto" and not discover.may_move(
+            self.clone, self.hub.remote, base.branch
+        ):
+            problem = parsed.problem_at(_NOT_MOVED.format(base.branch), "land")
+            raise InvalidPlan(str(problem))
         hit("taking-in")
         kept = SourceFile(plan_id, parsed.extension, content)
         return self.store.apply(TakeIn(self.store.stamp(), plan, tasks, kept))

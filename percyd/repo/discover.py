@@ -25,7 +25,7 @@ from percyd.repo.runner import Git
 from percyd.repo.settings import get as get_setting
 from percyd.repo.settings import values as setting_values
 from percyd.repo.values import Clone as Clone
-from percyd.repo.values import Identity
+from percyd.repo.values import Identity, Remote
 
 #: So much of a file is read, and one byte more, by which a larger one is known.
 FILE_LIMIT = 4 * 1024 * 1024
@@ -118,6 +118,14 @@ def checked_out_branches(git_dir: Path) -> set[str]:
                 if line.startswith("branch refs/heads/")
             }
     return found
+
+
+def may_move(clone: Clone, remote: Remote, branch: str) -> bool:
+    """Whether percyd may move a branch (its short name) of the remote.
+
+    Where the clone is its own remote, nobody's checkout is moved (DESIGN 2).
+    """
+    return not remote.is_local or branch not in checked_out_branches(clone.common_dir)
 
 
 def follows(git_dir: Path, commit: Oid, other: Oid) -> bool:

@@ -34,9 +34,6 @@ NOT_YET: Final[Mapping[str, NotYet]] = {
     "review_plan": NotYet(
         False, "reviews of plans are not supported by this version; remove it"
     ),
-    "land": NotYet(
-        "manual", "landing by itself is not supported by this version; remove it"
-    ),
     "budget": NotYet(None, "budgets are not supported by this version; remove it"),
 }
 

@@ -231,7 +231,6 @@ BAD_DOCUMENT = [
     ("review_plan: true", 2, "review_plan", "reviews of plans are not supported by"),
     ("budget: {cost_usd: 5}", 2, "budget", "budgets are not supported by this version"),
     ("budget: {}", 2, "budget", "budgets are not supported by this version; remove it"),
-    ("land: auto", 2, "land", "landing by itself is not supported by this version"),
     ("defaults: {review: true}", 2, "defaults.review", "reviews are not supported by"),
 ]
 # One problem each: (keys of a task on lines of their own, from line 5).
@@ -517,7 +516,7 @@ def test_what_is_missing_is_said_where_it_is_missing() -> None:
 def test_every_problem_is_found_at_once_in_the_order_of_the_lines() -> None:
     text = (
         "tasks:\n- id: A\n  title: ''\n  prio: 1\n  prio: 2\n  timeout_s: .nan\n"
-        "  depends_on: [b, &x c]\n- *x\nstatus: !!python/none x\nland: auto\n"
+        "  depends_on: [b, &x c]\n- *x\nstatus: !!python/none x\nland: now\n"
     )
 
     assert [line.split(": ")[:2] for line in problems("p.yaml", text)] == [
@@ -801,7 +800,7 @@ def test_the_schema_and_the_parser_agree() -> None:
         {"title": "x", "tasks": []},
         {"title": "x", "tasks": None},
         {"title": "x", "titel": 1},
-        {"title": "x", "land": "auto"},
+        {"title": "x", "land": "now"},
         {"title": "x", "review_plan": True},
         {"title": "x", "budget": {}},
         {"title": "x", "verify": True},
@@ -813,7 +812,7 @@ def test_the_schema_and_the_parser_agree() -> None:
 
 
 def test_what_is_not_there_yet_is_refused_by_name() -> None:
-    assert set(NOT_YET) == {"review", "review_plan", "land", "budget"}
+    assert set(NOT_YET) == {"review", "review_plan", "budget"}
     assert all("not supported by this version" in row.text for row in NOT_YET.values())
 
 
