@@ -26,6 +26,8 @@ from percyd.repo.wire import seen_ref as seen_ref
 
 ADOPTED_REF = "refs/percyd/adopted"
 PINS = "refs/percyd/pin/"
+#: Among the pins those of collected work: slot, then worktree.
+WORK_PINS = "work/"
 INGESTED = "refs/percyd/ingest/"
 
 #: How many ingested tips one process keeps; older ones are published or pinned by then.

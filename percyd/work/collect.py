@@ -15,7 +15,7 @@ from percyd.core.ids import agent_branch, short_ref
 from percyd.core.reasons import Reason
 from percyd.core.records import Task
 from percyd.core.refs import Oid, RefMove
-from percyd.repo.hub import Hub
+from percyd.repo.hub import WORK_PINS, Hub
 from percyd.repo.objects import commit_tree, is_ancestor
 from percyd.repo.values import PERCYD, Identity, PushOutcome
 from percyd.repo.worktrees import SlotClone
@@ -24,8 +24,6 @@ from percyd.work.failure import AttemptFailed
 #: How long a push of work outside a claim may take.
 _PUSH_S = 60.0
 _TRIES = 3
-#: Where the hub's pins of collected work begin: slot, then worktree.
-_WORK_PINS = "work/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ def pin_name(path: Path) -> str:
 
 def pins_of(slot: Path) -> str:
     """How the names of a slot's pins begin."""
-    return f"{_WORK_PINS}{slot.name}/"
+    return f"{WORK_PINS}{slot.name}/"
 
 
 def push_rescue(hub: Hub, ref: str, commit: Oid, deadline_s: float = _PUSH_S) -> bool:
