@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from percyd.clock import Clock, Randomness, SystemClock, SystemRandomness
 from percyd.config import COMMITTED, LOCAL, Effective, load
 from percyd.core.ids import PLAN_REFS, short_ref
-from percyd.core.operations.agents import Init
 from percyd.errors import NotInitialised, PercydError, StateRefused, UsageError
 from percyd.home import Home, state_root, workspace_of
-from percyd.intake.base import base_branch
-from percyd.intake.scan import Intake
 from percyd.repo import discover
 from percyd.repo.discover import Clone
 from percyd.repo.hub import Hub
@@ -24,9 +22,13 @@ from percyd.repo.remotes import folder_of, resolve_remote
 from percyd.repo.runner import require_git
 from percyd.repo.values import Remote
 from percyd.state import reader
-from percyd.state.follower import State
+from percyd.state.follower import Follower, State
 from percyd.state.git import GitBackend
-from percyd.state.store import StateStore
+from percyd.state.kept import Kept
+
+if TYPE_CHECKING:
+    from percyd.intake.scan import Intake
+    from percyd.state.store import StateStore
 
 #: Branches of these names leave no room for percyd's own refs beside them.
 BLOCKING = ("refs/heads/percy", "refs/heads/agent")
@@ -86,11 +88,15 @@ class Percyd:
     @cached_property
     def store(self) -> StateStore:
         """The way to the state."""
+        from percyd.state.store import StateStore
+
         return StateStore(GitBackend(self.hub), self.clock, self.randomness)
 
     @cached_property
     def intake(self) -> Intake:
         """The way in for plans."""
+        from percyd.intake.scan import Intake
+
         return Intake(
             store=self.store,
             hub=self.hub,
@@ -109,6 +115,9 @@ class Percyd:
                 way of percyd's own.
             StateRefused: there was a state branch before, and it is gone.
         """
+        from percyd.core.operations.agents import Init
+        from percyd.intake.base import base_branch
+
         if discover.is_unborn(self.clone):
             raise UsageError(
                 "the repository has no commit yet", hint="make a first commit"
@@ -142,18 +151,40 @@ class Percyd:
 
     def refresh(self) -> State:
         """Read the remote, and remember when: an old answer is shown with its age."""
-        state = self.store.refresh()
+        return self._remembered(self.store.refresh())
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What the last reader of this clone has decoded."""
+        return Kept(self.home.path / "kept")
+
+    @cached_property
+    def _follower(self) -> Follower:
+        return Follower(GitBackend(self.hub), self.clock, first=self.kept.read)
+
+    def look(self) -> State:
+        """The same for a command that only looks: it need not decode all by itself."""
+        return self._remembered(self._follower.refresh())
+
+    def _remembered(self, state: State) -> State:
         with suppress(OSError):  # only for the age of an old answer
             self.home.last_read.touch()
         return state
 
     def last_known(self) -> State | None:
         """The state of the last good tip of this clone, without asking the remote."""
+        return self._last(reader.read)
+
+    def last_look(self) -> State | None:
+        """The same for a command that only looks."""
+        return self._last(self.kept.read)
+
+    def _last(self, read: reader.Read) -> State | None:
         backend = GitBackend(self.hub)
         tip = backend.adopted()
         if tip is None:
             return None
-        snapshot = reader.read(backend, tip)
+        snapshot = read(backend, tip)
         read_s = 0.0
         with suppress(OSError):
             read_s = self.home.last_read.stat().st_mtime

@@ -162,9 +162,9 @@ def reading(
     with opened(options, in_workspace=in_workspace) as percyd:
         error: RemoteUnreachable | None = None
         try:
-            state = percyd.refresh()
+            state = percyd.look()
         except RemoteUnreachable as unreachable:
-            known = percyd.last_known()
+            known = percyd.last_look()
             if known is None:
                 raise
             state, error = known, unreachable

@@ -37,7 +37,9 @@ def status(options: Options, plan_id: str | None) -> None:
 
     with reading(options) as (percyd, state, is_new):
         warnings = percyd.warnings() if is_new else []
-        found = cluster_status(state.tip, state.read_at, state.snapshot, plan_id)
+        found = cluster_status(
+            state.tip, state.read_at, state.snapshot, plan_id, dump=percyd.kept.dump
+        )
         options.show(found, lambda c: render_status(c, found, warnings))
 
 
@@ -74,7 +76,7 @@ def log(options: Options, what: str | None, follow: bool, limit: int | None) -> 
             seen = state.tip
             while state.tip == seen:
                 percyd.clock.wait(threading.Event(), _FOLLOW_S)
-                state = percyd.refresh()
+                state = percyd.look()
             found = _events(percyd, state, seen, None, plan=plan, task=task)
 
 

@@ -38,7 +38,15 @@ class Link:
 RING = 64
 
 
-class Backend(Protocol):
+class Changes(Protocol):
+    """What it takes to move a snapshot from tip to tip."""
+
+    def read_changes(self, old: Oid, new: Oid) -> Iterator[TreeFile]:
+        """The files that differ between two tips, as they are in ``new``."""
+        ...
+
+
+class Backend(Changes, Protocol):
     """One clone's view of the state branch, and its way to the remote."""
 
     def fetch_state(self, deadline_s: float | None = None) -> Oid | None:
@@ -92,10 +100,6 @@ class Backend(Protocol):
         """Every file of the tree; ``percy.json`` first."""
         ...
 
-    def read_changes(self, old: Oid, new: Oid) -> Iterator[TreeFile]:
-        """The files that differ between two tips, as they are in ``new``."""
-        ...
-
     def write(self, parent: Oid | None, commits: Sequence[NewCommit]) -> list[Oid]:
         """Build a chain of commits on ``parent``; nothing is visible to others."""
         ...
@@ -110,6 +114,18 @@ class Backend(Protocol):
 
     def list_refs(self, prefix: str) -> Mapping[str, Oid]:
         """The remote's refs below a prefix; nothing is fetched.
+
+        Raises:
+            RemoteUnreachable: nobody answered.
+        """
+        ...
+
+    def list_exactly(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> Mapping[str, Oid]:
+        """Where these refs stand on the remote, those that exist; nothing is fetched.
+
+        What is damaged there is told as it is: good only to see that nothing moved.
 
         Raises:
             RemoteUnreachable: nobody answered.

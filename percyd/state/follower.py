@@ -48,10 +48,15 @@ class Follower:
     """What one process knows of the remote. Changed only under ``lock``."""
 
     def __init__(
-        self, backend: Backend, clock: Clock, threads: Threads = SYSTEM_THREADS
+        self,
+        backend: Backend,
+        clock: Clock,
+        threads: Threads = SYSTEM_THREADS,
+        first: reader.Read | None = None,
     ) -> None:
         self.lock = threads.lock()
         self._backend = backend
+        self._first = first
         self._clock = clock
         self._state: State | None = None
         self._tips: dict[str, Oid | None] = {}
@@ -113,6 +118,25 @@ class Follower:
                     return self._adopt_fetched(tip, ours, number)
             raise reader.rewound(self._backend, ours or "", tip or "")
 
+    def look(self, refs: Sequence[str]) -> Mapping[str, Oid]:
+        """Adopt the remote's state if it has moved; answers where ``refs`` stand.
+
+        One call while nothing happens, and nothing is fetched.
+
+        Raises: see `refresh`.
+        """
+        with self.lock:
+            number = self.next_number()
+            asked = [STATE_REF, *refs]
+            found = self._backend.list_exactly(asked, self.patience_s())
+            state = self._state
+            unmoved = state is not None and found.get(STATE_REF) == state.tip
+            if state is not None and unmoved and not self.is_outdated:
+                self._adopt_fetched(state.tip, state.tip, number)
+            else:
+                self.refresh()
+            return found
+
     def _newest_known(self) -> Oid | None:
         """The newest good tip that this process or another one of this clone has seen."""
         mine, kept = self._state.tip if self._state else None, self._backend.adopted()
@@ -145,7 +169,7 @@ class Follower:
             reader.judge(self._backend, ours, tip)
             ours = state.tip
         known = state.snapshot if state else None
-        snapshot = reader.follow(self._backend, ours, known, tip)
+        snapshot = reader.follow(self._backend, ours, known, tip, self._first)
         # Others have moved the state, and so perhaps refs that we remember.
         self._tips.clear()
         self.contended_s = self._clock.boot_s()

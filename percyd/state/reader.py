@@ -7,24 +7,31 @@ one (DESIGN 3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from percyd.core.ids import STATE_REF, short_ref
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Entry, Snapshot, build
 from percyd.errors import StateRefused
 from percyd.state import codec
-from percyd.state.backend import Backend, Link, TreeFile
+from percyd.state.backend import Backend, Changes, Link, TreeFile
 
 BRANCH = short_ref(STATE_REF)
 _MODE = "100644"
 #: So many commits are read to find the newest good one before a bad tip.
 _LOOK_BACK = 20
+#: Reads the whole snapshot at a tip that was judged already.
+Read = Callable[[Backend, Oid], Snapshot]
+
 _KEPT = "put the good tip back, what is there now is kept beside it"
 
 
 def follow(
-    backend: Backend, ours: Oid | None, snapshot: Snapshot | None, tip: Oid
+    backend: Backend,
+    ours: Oid | None,
+    snapshot: Snapshot | None,
+    tip: Oid,
+    first: Read | None = None,
 ) -> Snapshot:
     """The snapshot at a tip that may be adopted.
 
@@ -33,6 +40,7 @@ def follow(
         ours: The newest good tip that is known, in this process or from before.
         snapshot: The state at ``ours``; None if it has not been read yet.
         tip: The remote's tip.
+        first: How to read a whole snapshot, where it is not to be `read`.
 
     Raises:
         StateRefused: it does not simply go on from ours, or is no state.
@@ -40,7 +48,7 @@ def follow(
     judge(backend, ours, tip)
     try:
         if ours is None or snapshot is None:
-            return read(backend, tip)
+            return (first or read)(backend, tip)
         return advance(backend, snapshot, ours, tip)
     except StateRefused as error:
         raise _with_a_way(backend, ours, tip, error) from error
@@ -153,7 +161,7 @@ def _decode(file: TreeFile, tip: Oid) -> Entry:
         ) from error
 
 
-def advance(backend: Backend, snapshot: Snapshot, old: Oid, new: Oid) -> Snapshot:
+def advance(backend: Changes, snapshot: Snapshot, old: Oid, new: Oid) -> Snapshot:
     """The snapshot at ``new``, from the one at ``old`` and the changed files only.
 
     Raises:

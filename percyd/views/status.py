@@ -11,7 +11,7 @@ from percyd.core.refs import Oid
 from percyd.core.snapshot import PlanState, Snapshot
 from percyd.views.show import need_plan
 from percyd.views.times import as_text
-from percyd.views.waiting import Waiting, summary, task_json
+from percyd.views.waiting import Dump, Waiting, as_json, summary, task_json
 
 
 def cluster_status(
@@ -20,6 +20,7 @@ def cluster_status(
     snapshot: Snapshot,
     plan: str | None = None,
     closed: bool = True,
+    dump: Dump = as_json,
 ) -> dict[str, Any]:
     """All of a snapshot that people ask for, ready for JSON.
 
@@ -34,6 +35,7 @@ def cluster_status(
         plan: Show this plan only.
         closed: Show also plans that need nobody's attention any more: those that
             were cancelled or have landed.
+        dump: Makes JSON of the records.
 
     Raises:
         UnknownIdError: there is no such plan.
@@ -44,8 +46,8 @@ def cluster_status(
     return {
         "tip": tip,
         "read_at": as_text(read_at),
-        "plans": [state.record.model_dump(mode="json") for state in plans],
-        "tasks": [task_json(task, waiting) for task in tasks],
+        "plans": [dump(state.record) for state in plans],
+        "tasks": [task_json(task, waiting, dump) for task in tasks],
         "agents": agents_json(snapshot),
         "plan_summary": summary(tasks),
     }

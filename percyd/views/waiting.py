@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from percyd.core import schedule
 from percyd.core.edges import TaskStatus
 from percyd.core.ready import Kind, kind_of, needs_rest
 from percyd.core.reasons import backoff_s
-from percyd.core.records import Task
+from percyd.core.records import Record, Task
 from percyd.core.schedule import Wait
 from percyd.core.snapshot import Snapshot
 
@@ -119,9 +119,18 @@ class _Reserved:
             yield self._folders[place]
 
 
-def task_json(task: Task, waiting: Waiting) -> dict[str, Any]:
+#: What makes JSON of a record: it may know it already.
+Dump = Callable[[Record], Mapping[str, Any]]
+
+
+def as_json(record: Record) -> Mapping[str, Any]:
+    """A record as JSON has it."""
+    return record.model_dump(mode="json")
+
+
+def task_json(task: Task, waiting: Waiting, dump: Dump = as_json) -> dict[str, Any]:
     """A task's record as JSON has it, with its ``blocked_by``."""
-    return {**task.model_dump(mode="json"), "blocked_by": waiting.as_json(task)}
+    return {**dump(task), "blocked_by": waiting.as_json(task)}
 
 
 def summary(tasks: Iterable[Task]) -> dict[str, int]:
