@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from functools import partial
 
 from percyd.dispatch.monitor import Monitor
 from percyd.errors import PercydError
+from percyd.life.housekeeping import Housekeeping
 from percyd.membership import Membership, bury_the_dead
 from percyd.outcome import Ledger, Outcome
 from percyd.repo.discover import may_move
@@ -33,6 +35,7 @@ class Daemon:
         takes_in: bool,
         until_idle: bool,
         works: bool = True,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._percyd = percyd
         self._store = percyd.store
@@ -50,6 +53,8 @@ class Daemon:
         )
         self._intake = percyd.intake if takes_in else None
         self._works = works
+        self._on_ready = on_ready
+        self._housekeeping = Housekeeping(percyd.home, percyd.clock)
         self._member: Membership | None = None
         self._poll_s = POLL_S[0]
         self._waits_for = ""
@@ -64,9 +69,10 @@ class Daemon:
         self._percyd.refresh()
         ledger = Ledger(self._store.state.snapshot)
         if self._works:
-            self._member = Membership.begin(self._percyd, self._wake)
+            self._member = self._join()
         self._say_hello()
         try:
+            self._on_ready()
             self._loop()
         finally:
             self._leave()
@@ -79,6 +85,9 @@ class Daemon:
         card = self._member.agent if self._member else None
         who = f" as {card.id} with {card.slots} slots" if card else ""
         log.info("watching", extra={"why": f"{what} on {where}{who}"})
+
+    def _join(self) -> Membership:
+        return Membership.begin(self._percyd, self._wake, self.kill)
 
     @property
     def _worker(self) -> Worker | None:
@@ -142,8 +151,9 @@ class Daemon:
         if self._works:
             bury_the_dead(self._percyd)
         self._monitor.step()
+        self._housekeeping.step(self._store.state.snapshot)
         if self._works and self._member is None:
-            self._member = Membership.begin(self._percyd, self._wake)
+            self._member = self._join()
         if self._worker is not None:
             self._worker.step()
             if self._worker.fenced:
@@ -156,7 +166,7 @@ class Daemon:
             return
         grace_s = self._percyd.effective.config.worker.grace_s
         try:
-            member.leave(grace_s if self.stop.is_set() else 0.0, self.kill)
+            member.leave(grace_s if self.stop.is_set() else 0.0)
         except PercydError as error:
             # Its lock is free now: the next start, or an observer, takes it back.
             log.warning("not unregistered", extra={"why": str(error)})

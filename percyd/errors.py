@@ -51,6 +51,18 @@ class PlanExists(RefusedError):
     code = "plan_exists"
 
 
+class DaemonRuns(RefusedError):
+    """A daemon runs in this clone already."""
+
+    code = "daemon_runs"
+
+
+class BaseMoved(RefusedError):
+    """The base branch has moved: it is merged and gated before the plan lands."""
+
+    code = "base_moved"
+
+
 class IntegrationMoved(RefusedError):
     """The integration branch is not where the gate saw it: merge and gate again."""
 

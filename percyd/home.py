@@ -105,9 +105,23 @@ class Home:
         """The folder for the prompt and the question of one attempt."""
         return self.runs / task / str(attempt)
 
+    @property
+    def locks(self) -> Path:
+        """Where the locks are."""
+        return self.path / "locks"
+
     def lock(self, name: str) -> Path:
         """The file of one lock."""
-        return self.path / "locks" / f"{name}.lock"
+        return self.locks / f"{name}.lock"
+
+    @property
+    def daemon(self) -> Path:
+        """What the daemon says of itself, while it holds its lock."""
+        return self.path / "daemon.json"
+
+    def log_file(self, process: str) -> Path:
+        """The log of a process that stays up: ``daemon``, ``worker-0``."""
+        return self.path / f"{process}.log"
 
     @property
     def wake(self) -> Path:
@@ -126,12 +140,11 @@ class Home:
             UsageError: the place is not one where state may live.
         """
         _refuse_inside_repository(self.path)
-        locks = self.lock("any").parent
         try:
             for folder in (self.path.parent, self.path):
                 folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
                 _refuse_shared(folder)
-            for folder in (self.slots, self.logs, self.runs, locks):
+            for folder in (self.slots, self.logs, self.runs, self.locks):
                 folder.mkdir(mode=PRIVATE, exist_ok=True)
         except OSError as error:
             raise UsageError(
@@ -246,6 +259,19 @@ class FileLock:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
+
+    def is_free(self) -> bool:
+        """Whether nobody holds the lock; looking keeps nobody from taking it."""
+        if self._fd is not None:
+            return False
+        try:
+            fd = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        try:
+            return _flock(fd, fcntl.LOCK_SH)
+        finally:
+            os.close(fd)
 
     def holder(self) -> int | None:
         """The process that holds the lock; None if it is free."""

@@ -41,29 +41,41 @@ class Membership:
     """An agent from its joining to its leaving. Its id is new each time."""
 
     @classmethod
-    def begin(cls, percyd: Percyd, wake: threading.Event) -> Self:
+    def begin(
+        cls, percyd: Percyd, wake: threading.Event, kill: threading.Event
+    ) -> Self:
         """Bury what died in this clone, take slots, join, and start to beat.
+
+        Once ``kill`` is set, nothing that runs gets any more time to end.
 
         Raises:
             PercydError: it could not join; nothing is held then.
         """
         bury_the_dead(percyd, starting=True)
         with ExitStack() as held:
-            member = cls(percyd, wake, held)
+            member = cls(percyd, wake, kill, held)
             member.worker.join()
             member._pulse.start()
             member._held = held.pop_all()
             return member
 
-    def __init__(self, percyd: Percyd, wake: threading.Event, held: ExitStack) -> None:
+    def __init__(
+        self,
+        percyd: Percyd,
+        wake: threading.Event,
+        kill: threading.Event,
+        held: ExitStack,
+    ) -> None:
         self._percyd = percyd
+        self._kill = kill
         self._held = held
         self.agent = _card(percyd)
         clones, locks = self._slots()
         # Taken last, so that a dying process lets go of it last: whoever finds it free
         # wants to rescue what is in the slots.
         locks.append(held.enter_context(FileLock(percyd.home.lock(self.agent.id))))
-        workshop = _workshop(percyd, tuple(lock.fileno() for lock in locks))
+        keep = tuple(lock.fileno() for lock in locks)
+        workshop = _workshop(percyd, SystemProcesses(percyd.clock, keep, kill))
         slots = [WorkSlot(workshop, clone) for clone in clones]
         store, clock = percyd.store, percyd.clock
         self.worker = Worker(store, self.agent, slots, clock, wake)
@@ -93,14 +105,14 @@ class Membership:
             number += 1
         return clones, locks
 
-    def leave(self, grace_s: float, kill: threading.Event) -> None:
+    def leave(self, grace_s: float) -> None:
         """Drain, give back what does not end in time, and unregister.
 
         Raises:
             PercydError: the remote does not take it; observers will find out.
         """
         try:
-            self.worker.drain(grace_s, kill)
+            self.worker.drain(grace_s, self._kill)
             if self.worker.fenced:
                 message = "its lease could not be renewed in time"
                 self._depart(lost=True, message=message)
@@ -135,14 +147,14 @@ def _card(percyd: Percyd) -> Agent:
     )
 
 
-def _workshop(percyd: Percyd, locks: tuple[int, ...]) -> Workshop:
+def _workshop(percyd: Percyd, processes: SystemProcesses) -> Workshop:
     config = percyd.effective.config
     return Workshop(
         store=percyd.store,
         hub=percyd.hub,
         home=percyd.home,
         clock=percyd.clock,
-        processes=SystemProcesses(percyd.clock, keep=locks),
+        processes=processes,
         runners=registry(config),
         environ=percyd.environ,
         author=discover.user_identity(percyd.clone),
@@ -179,7 +191,7 @@ def _the_dead(percyd: Percyd, held: ExitStack) -> list[Agent]:
     """The agents whose lock files have been left; ``held`` has their locks now."""
     known = percyd.store.state.snapshot.agents
     dead: list[Agent] = []
-    for path in sorted(percyd.home.lock("any").parent.glob("*.lock")):
+    for path in sorted(percyd.home.locks.glob("*.lock")):
         agent = known.get(path.stem)
         lock = FileLock(path)
         if agent is not None and lock.acquire():
@@ -191,7 +203,7 @@ def _the_dead(percyd: Percyd, held: ExitStack) -> list[Agent]:
 def _sweep_the_unborn(percyd: Percyd) -> None:
     """Remove the lock files of agents that died, or were refused, before they joined."""
     known = percyd.store.state.snapshot.agents
-    for path in percyd.home.lock("any").parent.glob("*.lock"):
+    for path in percyd.home.locks.glob("*.lock"):
         if path.stem in known or not re.search(AGENT_PATTERN, path.stem):
             continue
         lock = FileLock(path)

@@ -37,6 +37,7 @@ GROUPS = {
     "runners": "work",
     "session": "daemon",
     "membership": "daemon",
+    "life": "daemon",
     "outcome": "daemon",
     "demo": "daemon",
     "bench": "daemon",

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,14 +213,25 @@ def run_guarded(act: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user
-        if "-v" in sys.argv or "--verbose" in sys.argv:
-            traceback.print_exc()
         what = f"{type(error).__name__}: {error}"
         unexpected = PercydError(
-            f"percyd itself failed: {what:.300}",
-            hint="-v shows where; please report it",
+            f"percyd itself failed: {what:.300}", hint=_where_it_broke(error)
         )
         return fail(unexpected, as_json=as_json)
+
+
+def _where_it_broke(error: Exception) -> str:
+    """With ``-v`` the traceback goes to a log file (CLI 1): where it is, what to do."""
+    if "-v" not in sys.argv and "--verbose" not in sys.argv:
+        return "-v keeps where in a log file; please report it"
+    from percyd.cli.logs import keep_traceback
+    from percyd.home import state_root
+
+    try:
+        kept = keep_traceback(state_root(os.environ), error)
+    except PercydError:
+        kept = None
+    return f"{kept or 'no log file'} says where; please report it"
 
 
 def _usage(error: click.ClickException) -> PercydError:

@@ -16,6 +16,8 @@ COMMANDS = {
     "init": "percyd.cli.init:init",
     "serve": "percyd.cli.serve:serve",
     "worker": "percyd.cli.serve:worker",
+    "stop": "percyd.cli.life:stop",
+    "service": "percyd.cli.life:service",
     "status": "percyd.cli.reads:status",
     "plan": "percyd.cli.plan:plan",
     "task": "percyd.cli.task:task",

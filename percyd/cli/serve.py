@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import click
 
 from percyd.cli.common import Options, common, pass_options, print_json
-from percyd.cli.logs import log_to_stderr
+from percyd.cli.detach import DETACH, READY_FD, let_go_of_the_terminal, start_detached
+from percyd.cli.logs import log_to_nobody, log_to_stderr, logged_to
 from percyd.errors import WorkFailed
 
 #: What the second signal still leaves for an orderly end.
@@ -32,6 +34,10 @@ _IDLE = click.option(
 @click.option("--no-worker", is_flag=True, help="Take in and release, run nothing.")
 @_IDLE
 @_GRACE
+@click.option(
+    DETACH, is_flag=True, help="Return once it is up; print its process and its log."
+)
+@click.option(READY_FD, type=int, hidden=True)
 @common
 @pass_options
 def serve(
@@ -40,11 +46,26 @@ def serve(
     no_worker: bool,
     until_idle: bool,
     grace: float | None,
+    detach: bool,
+    ready_fd: int | None,
 ) -> int:
-    """Take in committed plans, release what is ready, and work on it."""
+    """Take in committed plans, release what is ready, and work on it.
+
+    One daemon runs in a clone, and any number of workers beside it. SIGTERM, ^C and
+    `percyd stop` let running tasks end within the grace, and give back the others; a
+    second signal ends all of it at once. Its log is daemon.log in the local state of
+    the clone, 5 MiB at most and three older ones.
+    """
+    if detach:
+        return start_detached(options)
     flags = {"worker.slots": slots, "worker.grace_s": grace}
     return _run(
-        options, flags, takes_in=True, until_idle=until_idle, works=not no_worker
+        options,
+        flags,
+        takes_in=True,
+        until_idle=until_idle,
+        works=not no_worker,
+        ready_fd=ready_fd,
     )
 
 
@@ -69,7 +90,11 @@ def worker(
     until_idle: bool,
     grace: float | None,
 ) -> int:
-    """Work on plans that are there, on any machine that can push."""
+    """Work on plans that are there, on any machine that can push.
+
+    It may run beside a daemon, and beside other workers of the same clone, each with
+    slots and a log (worker-0.log, ...) of its own. It ends as `percyd serve` does.
+    """
     flags = {
         "worker.slots": slots,
         "worker.name": name,
@@ -86,17 +111,46 @@ def _run(
     takes_in: bool,
     until_idle: bool,
     works: bool,
+    ready_fd: int | None = None,
 ) -> int:
     from percyd.daemon import Daemon
+    from percyd.life.notify import READY, STOPPING, ServiceManager
+    from percyd.life.seat import daemon_seat, worker_seat
 
-    log_to_stderr(quiet=options.quiet, verbose=options.verbose)
-    percyd = options.open(flags)
-    try:
-        daemon = Daemon(percyd, takes_in=takes_in, until_idle=until_idle, works=works)
-        with _EndOnSignal(daemon.end):
+    if ready_fd is None:
+        log_to_stderr(quiet=options.quiet, verbose=options.verbose)
+    else:
+        log_to_nobody()
+    manager = ServiceManager(os.environ)
+    with ExitStack() as held:
+        percyd = options.open(flags)
+        percyd.home.ensure()
+        grace_s = percyd.effective.config.worker.grace_s
+        seat = (
+            daemon_seat(percyd.home, grace_s) if takes_in else worker_seat(percyd.home)
+        )
+        log = held.enter_context(seat)
+        held.enter_context(logged_to(log, verbose=options.verbose))
+        held.callback(percyd.close)
+
+        def on_ready() -> None:
+            if ready_fd is not None:
+                let_go_of_the_terminal(ready_fd, log)
+            manager.tell(READY)
+
+        def end(number: int) -> None:
+            manager.tell(STOPPING)
+            daemon.end(number)
+
+        daemon = Daemon(
+            percyd,
+            takes_in=takes_in,
+            until_idle=until_idle,
+            works=works,
+            on_ready=on_ready,
+        )
+        with _EndOnSignal(end):
             outcome = daemon.run()
-    finally:
-        percyd.close()
     ended_by_itself = until_idle and not daemon.stop.is_set()
     if ended_by_itself and not outcome.good:
         raise WorkFailed(outcome.words, hint=outcome.hint)
@@ -108,7 +162,7 @@ def _run(
 
 
 class _EndOnSignal:
-    """SIGINT and SIGTERM end the daemon: the first drains, the second at once.
+    """SIGINT, SIGTERM, SIGHUP end the daemon: the first drains, the second at once.
 
     A handler interrupts any line, also one that holds a lock which `end` needs: so it
     only starts a thread.
@@ -120,7 +174,9 @@ class _EndOnSignal:
         self._count = 0
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup: it is to outlive its terminal
             self._before[number] = signal.signal(number, self._catch)
 
     def _catch(self, number: int, _: object) -> None:

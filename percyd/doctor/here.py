@@ -63,7 +63,7 @@ def agents(percyd: Percyd) -> Iterator[Check]:
         return  # said by `hub`, with what to do
     known = state.snapshot.agents if state else {}
     alive = 0
-    for path in sorted(percyd.home.lock("any").parent.glob("*.lock")):
+    for path in sorted(percyd.home.locks.glob("*.lock")):
         agent = known.get(path.stem)
         if agent is None or agent.status is not AgentStatus.JOINED:
             continue

@@ -107,11 +107,18 @@ class SystemProcesses:
 
     What ``keep`` names stays open in the supervisors, and never in the programs: a lock
     that such a descriptor holds is free only when percyd *and* all that it ran are gone.
+    Once ``kill`` is set, a program that is to stop gets no time to do so.
     """
 
-    def __init__(self, clock: Clock, keep: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        keep: tuple[int, ...] = (),
+        kill: threading.Event | None = None,
+    ) -> None:
         self._clock = clock
         self._keep = keep
+        self._kill = kill or threading.Event()
 
     def run(
         self,
@@ -131,7 +138,7 @@ class SystemProcesses:
             except OSError as error:
                 text = f"cannot start a supervisor: {error.strerror}"
                 return ProcessResult(Ending.COULD_NOT_START, message=text)
-            run = _Run(self._clock, process, bounds, output, stop)
+            run = _Run(self._clock, process, bounds, output, stop, self._kill)
             try:
                 run.send(command)
                 run.watch()
@@ -191,12 +198,14 @@ class _Run:
         bounds: Bounds,
         output: Output,
         stop: threading.Event,
+        kill: threading.Event,
     ) -> None:
         self._clock = clock
         self._process = process
         self._bounds = bounds
         self._output = output
         self._stop = stop
+        self._kill = kill
         self._reports = bytearray()
         self._ending: Ending | None = None
         self._give_up: float | None = None
@@ -233,6 +242,9 @@ class _Run:
                     selector.unregister(stderr)
                 if self._give_up is None:
                     self._check(now, started, heard)
+                elif self._kill.is_set() and self._stop.is_set():
+                    # Its guard sees to what is left then.
+                    _kill_below(self._process.pid)
 
     def _hear(self, fd: int, now: float) -> bool:
         """Take a report; false once the supervisor is gone."""

@@ -1,0 +1,83 @@
+"""``percyd stop`` and ``percyd service``: the daemon's end, and its start by the system."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from percyd.cli.common import Options, common, pass_options, print_json
+
+
+@click.command()
+@common
+@pass_options
+def stop(options: Options) -> None:
+    """End the daemon of this clone (`percyd serve`): running tasks get its grace.
+
+    Waits until it has ended; what does not end in time goes back to the queue. A second
+    `percyd stop` meanwhile ends all of it at once. Workers are not ended.
+    """
+    from percyd.life.stop import stop as end
+
+    percyd = options.open()
+    stopped = end(percyd.home, percyd.clock)
+    if options.json:
+        pid = stopped.pid if stopped else None
+        print_json({"stopped": pid, "seconds": stopped.seconds if stopped else 0})
+    elif stopped is None:
+        click.echo("no daemon runs in this clone")
+    else:
+        click.echo(f"process {stopped.pid} has ended, after {stopped.seconds:g} s")
+
+
+@click.command()
+@click.option("--systemd", "system", flag_value="systemd", help="A systemd user unit.")
+@click.option("--launchd", "system", flag_value="launchd", help="A launchd agent.")
+@common
+@pass_options
+def service(options: Options, system: str | None) -> None:
+    """Print what lets the system run the daemon of this clone.
+
+    A systemd user unit, or on macOS a launchd agent: write it where the lines on stderr
+    say. PATH and the PERCYD_... variables are kept in it as they are now. Nothing is
+    installed or changed.
+    """
+    from percyd.home import STATE_DIR, state_root
+    from percyd.life.service import Service
+
+    percyd = options.open()
+    kept = {
+        k: v for k, v in os.environ.items() if k == "PATH" or k.startswith("PERCYD_")
+    }
+    made = Service(
+        name=percyd.home.path.name,
+        program=_program(),
+        clone=percyd.clone.work_tree or percyd.clone.common_dir,
+        environment={**kept, STATE_DIR: str(state_root(os.environ))},
+        grace_s=percyd.effective.config.worker.grace_s,
+    )
+    if system is None:
+        system = "launchd" if sys.platform == "darwin" else "systemd"
+    text = made.launchd() if system == "launchd" else made.systemd()
+    steps = made.launchd_steps if system == "launchd" else made.systemd_steps
+    if options.json:
+        print_json({"kind": system, "text": text, "steps": steps})
+        return
+    # Names of files need not be text.
+    click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
+    for step in steps:
+        options.say(f"  {step}")
+
+
+def _program() -> tuple[str, ...]:
+    """How to call this percyd from anywhere."""
+    name = Path(sys.argv[0])
+    found = shutil.which(name) if name.name == "percyd" else None
+    if found is None:
+        return (sys.executable, "-P", "-m", "percyd")
+    # Not resolved: what a package manager links there is what it keeps up to date.
+    return (str(Path(found).absolute()),)

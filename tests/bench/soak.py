@@ -1,0 +1,129 @@
+"""Does a daemon grow with what it has done? ``python -m tests.bench.soak [TASKS]``.
+
+One `percyd serve` works through so many tasks that do nothing, plan after plan. Printed
+are, as tasks end: the daemon's memory, its open files and threads, what its local state
+takes on the disk, and at the end the growth of memory for each task in the second half,
+where caches are warm. The state itself grows with its tasks, which the snapshot holds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from percyd.core.ids import STATE_REF
+from tests.support.gitrepo import commit, git
+from tests.support.newuser import NewUser, new_user, start
+
+_TASKS = 2000
+_A_PLAN = 100
+_ROWS = 20
+_LOOK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The daemon at one moment."""
+
+    ended: int
+    seconds: float
+    rss_kib: int
+    files: int
+    threads: int
+    disk_kib: int
+
+    def __str__(self) -> str:
+        numbers = (self.rss_kib, self.files, self.threads, self.disk_kib)
+        rest = "".join(f"{number:9}" for number in numbers)
+        return f"{self.ended:6}{self.seconds:9.0f}{rest}"
+
+
+def main(tasks: int = _TASKS) -> int:
+    """Run so many tasks; 1 if the daemon did not complete them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _settle_in(folder)
+        user = new_user(folder)
+        for number in range(-(-tasks // _A_PLAN)):
+            _add_plan(user, number, min(_A_PLAN, tasks - number * _A_PLAN))
+        user.push()
+        print(f"{'ended':>6}{'seconds':>9}{'rss KiB':>9}{'files':>9}", end="")
+        print(f"{'threads':>9}{'disk KiB':>9}")
+        return _watch(user, tasks, folder / "state")
+
+
+def _settle_in(folder: Path) -> None:
+    """A home and a state directory of its own."""
+    config = folder / "gitconfig"
+    config.write_text("[user]\n\tname = Soak\n\temail = soak@example.org\n")
+    os.environ["GIT_CONFIG_GLOBAL"] = str(config)
+    os.environ["PERCYD_STATE_DIR"] = str(folder / "state")
+
+
+def _add_plan(user: NewUser, number: int, tasks: int) -> None:
+    rows = "".join(
+        f"  - {{id: t{n:03}, title: Nothing, run: 'true', allow_empty: true}}\n"
+        for n in range(tasks)
+    )
+    path = f".percy/plans/p{number:03}.yaml"
+    commit(user.clone, {path: f"title: Nothing {number}\ntasks:\n{rows}"})
+
+
+def _watch(user: NewUser, tasks: int, state: Path) -> int:
+    process = start("serve", "--until-idle", "-q", cwd=user.clone)
+    daemon, began_s = psutil.Process(process.pid), time.monotonic()
+    samples: list[Sample] = []
+    every = max(1, tasks // _ROWS)
+    while process.poll() is None:
+        threading.Event().wait(_LOOK_S)
+        ended = _ended(user)
+        if samples and ended < samples[-1].ended + every and ended < tasks:
+            continue
+        try:
+            sample = _sample(daemon, ended, time.monotonic() - began_s, state)
+        except psutil.Error:
+            break
+        if sample.rss_kib == 0:
+            break  # it has ended, and only waits to be collected
+        samples.append(sample)
+        print(sample, flush=True)
+        if ended >= tasks:
+            break
+    out, err = process.communicate()
+    half = [s for s in samples if s.ended >= tasks / 2]
+    if len(half) > 1:
+        grown = half[-1].rss_kib - half[0].rss_kib
+        done = half[-1].ended - half[0].ended
+        print(f"second half: {1024 * grown / max(1, done):.0f} bytes a task")
+    if process.returncode:
+        print(out, err, sep="\n")
+    return process.returncode
+
+
+def _ended(user: NewUser) -> int:
+    words = ("--count", "--grep=^complete: ", STATE_REF)
+    return int(git(user.remote, "rev-list", *words, check=False) or 0)
+
+
+def _sample(daemon: psutil.Process, ended: int, seconds: float, state: Path) -> Sample:
+    disk = sum(p.lstat().st_size for p in state.rglob("*") if p.is_file())
+    rss = daemon.memory_info().rss
+    return Sample(
+        ended,
+        seconds,
+        rss // 1024,
+        daemon.num_fds(),
+        daemon.num_threads(),
+        disk // 1024,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
