@@ -11,7 +11,7 @@ from threading import Lock
 
 from percyd.core.refs import Oid
 from percyd.errors import GitError
-from percyd.repo import objects
+from percyd.repo import lineage, objects
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git
 
@@ -66,21 +66,35 @@ class TreeScanner:
         return facts
 
     def _scan(self, tree: Oid) -> TreeFacts:
-        entries = objects.tree_entries(self._git, tree, recursive=True)
-        attributes = {
-            entry.path: entry.oid
-            for entry in entries
-            if entry.mode in _REGULAR and is_attributes(entry.path)
+        """From the last tree by what has changed; the first one as a whole."""
+        with self._lock:
+            last = next(reversed(self._known), None)
+            before = self._known[last] if last else TreeFacts((), (), {})
+        if last is None:
+            found = objects.tree_entries(self._git, tree, recursive=True)
+            entries = [(e.path, e.mode, e.oid) for e in found]
+            gone: set[str] = set()
+        else:
+            changes = list(lineage.changed_files(self._reader, last, tree))
+            entries = [(c.path, c.mode, c.new) for c in changes if c.new]
+            gone = {change.path for change in changes}
+        submodules = {path for path in before.submodules if path not in gone}
+        submodules |= {path for path, mode, _ in entries if mode == objects.GITLINK}
+        attributes = {p: oid for p, oid in before.attributes.items() if p not in gone}
+        fresh = {
+            path: oid
+            for path, mode, oid in entries
+            if mode in _REGULAR and is_attributes(path)
         }
-        contents = self._reader.read_many(list(attributes.values()))
+        contents = self._reader.read_many(list(fresh.values()))
+        filters = {path for path in before.filters if path not in gone}
+        filters |= {
+            path
+            for path, content in zip(fresh, contents, strict=True)
+            if content and _SETS_FILTER.search(content)
+        }
         return TreeFacts(
-            submodules=tuple(e.path for e in entries if e.mode == objects.GITLINK),
-            filters=tuple(
-                path
-                for path, content in zip(attributes, contents, strict=True)
-                if content and _SETS_FILTER.search(content)
-            ),
-            attributes=attributes,
+            tuple(sorted(submodules)), tuple(sorted(filters)), {**attributes, **fresh}
         )
 
 

@@ -18,7 +18,7 @@ import psutil
 
 from percyd.core.refs import MergeConflict, Merged, Oid
 from percyd.errors import GitError
-from percyd.repo import birth, merging, snapshots
+from percyd.repo import birth, lineage, merging, objects, snapshots
 from percyd.repo.facts import TreeFacts, TreeScanner
 from percyd.repo.values import Identity, Remote
 from percyd.repo.wire import FETCH, SEEN_STATE, Wire
@@ -173,6 +173,12 @@ class Hub(Wire):
         """The id that git gives to a file of this content; nothing is stored."""
         return self.git.run("hash-object", "--stdin", stdin=content).text
 
+    def is_ancestor(self, old: Oid, new: Oid) -> bool:
+        """Whether ``old`` is ``new`` or an ancestor of it."""
+        if lineage.line_between(self.reader, old, new) is not None:
+            return True
+        return objects.is_ancestor(self.git, old, new)
+
     def facts(self, commit: Oid) -> TreeFacts:
         """What in a commit's tree percyd has to know before it works with it."""
         return self._scanner.facts(commit)
@@ -186,4 +192,6 @@ class Hub(Wire):
         when: datetime,
     ) -> Oid | None:
         """Commit everything in a folder on top of ``parent``; None if nothing differs."""
-        return snapshots.snapshot(self.git, work_tree, parent, message, author, when)
+        return snapshots.snapshot(
+            self.git, self.reader, work_tree, parent, message, author, when
+        )

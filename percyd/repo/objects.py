@@ -95,26 +95,6 @@ def tree_entries(
     return [_entry(row) for row in _rows(listing.stdout)]
 
 
-def changed_paths(git: Git, old: Oid, new: Oid) -> list[Change]:
-    """The files that differ between the trees of two commits."""
-    diff = git.run(
-        *(
-            "diff-tree",
-            "-r",
-            "-z",
-            "--raw",
-            "--no-renames",
-            "--no-abbrev",
-            "--no-ext-diff",
-        ),
-        *("--ignore-submodules=none", "--end-of-options", old, new),
-    )
-    rows = _rows(diff.stdout)
-    return [
-        _change(head, path) for head, path in zip(rows[::2], rows[1::2], strict=True)
-    ]
-
-
 def history(git: Git, old: Oid | None, new: Oid) -> list[tuple[Oid, tuple[Oid, ...]]]:
     """Every commit that ``new`` has and ``old`` has not, oldest first, with parents.
 
@@ -219,13 +199,3 @@ def _entry(row: str) -> TreeEntry:
     head, _, path = row.partition("\t")
     mode, kind, oid = head.split(" ")
     return TreeEntry(mode, kind, oid, path)
-
-
-def _change(head: str, path: str) -> Change:
-    """One record of ``diff-tree --raw``: modes, ids and status, then the path."""
-    _, mode, old, new, _ = head.removeprefix(":").split(" ")
-    return Change(path, _present(old), _present(new), mode)
-
-
-def _present(oid: Oid) -> Oid | None:
-    return oid if oid.strip("0") else None

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from percyd.core.refs import Oid
 from percyd.errors import GitError, UnsupportedRepository
-from percyd.repo import folders, objects
+from percyd.repo import folders, lineage, objects
+from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git
 from percyd.repo.values import Identity
 
@@ -18,6 +19,7 @@ _DEADLINE_S = 600
 
 def snapshot(
     git: Git,
+    reader: ObjectReader,
     work_tree: Path,
     parent: Oid,
     message: str,
@@ -52,7 +54,7 @@ def snapshot(
             _refuse_nested(_nested_repository(work_tree))
             raise GitError(f"git add: {added.problem}")
         tree = git.run("write-tree", index=index, work_tree=work_tree).text
-    changes = objects.changed_paths(git, parent, tree)
+    changes = list(lineage.changed_files(reader, parent, tree))
     links = [c.path for c in changes if c.mode == objects.GITLINK]
     _refuse_nested(links[0] if links else None)
     if not changes:

@@ -105,9 +105,7 @@ class GitBackend:
     def is_ancestor(self, old: Oid, new: Oid) -> bool:
         """See `Backend`."""
         with self._own_objects():
-            if lineage.line_between(self.hub.reader, old, new) is not None:
-                return True
-            return objects.is_ancestor(self.hub.git, old, new)
+            return self.hub.is_ancestor(old, new)
 
     def read_tree(self, tip: Oid) -> Iterator[TreeFile]:
         """See `Backend`."""
@@ -159,6 +157,12 @@ class GitBackend:
     def list_refs(self, prefix: str) -> Mapping[str, Oid]:
         """See `Backend`."""
         return self.hub.ls_remote(f"{prefix}*")
+
+    def list_exactly(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> Mapping[str, Oid]:
+        """See `Backend`."""
+        return self.hub.list_exactly(refs, deadline_s)
 
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime

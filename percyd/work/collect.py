@@ -16,7 +16,7 @@ from percyd.core.reasons import Reason
 from percyd.core.records import Task
 from percyd.core.refs import Oid, RefMove
 from percyd.repo.hub import WORK_PINS, Hub
-from percyd.repo.objects import commit_tree, is_ancestor
+from percyd.repo.objects import commit_tree
 from percyd.repo.values import PERCYD, Identity, PushOutcome
 from percyd.repo.worktrees import SlotClone
 from percyd.work.failure import AttemptFailed
@@ -51,15 +51,15 @@ class Collector:
 
     def _result(self, now: datetime) -> Oid:
         branch = agent_branch(self.task.assigned_to or "", self.task.id)
-        found, _ = self.clone.head(self.path)
+        found, head = self.clone.head(self.path)
         if found != branch:
             there = short_ref(found) if found else "a detached HEAD"
             raise AttemptFailed(
                 Reason.LEFT_BRANCH,
                 f"the task ended on {there}, not on {short_ref(branch)}",
             )
-        commit = self.everything(now)
-        if commit != self.base and not is_ancestor(self.hub.git, self.base, commit):
+        commit = self._all_on(head, now)
+        if commit != self.base and not self.hub.is_ancestor(self.base, commit):
             raise AttemptFailed(
                 Reason.LEFT_BRANCH,
                 f"{short_ref(branch)} no longer contains its base {self.base[:10]}",
@@ -82,7 +82,9 @@ class Collector:
 
     def everything(self, now: datetime) -> Oid:
         """All work there is, committed or not, as one commit in the hub."""
-        _, head = self.clone.head(self.path)
+        return self._all_on(self.clone.head(self.path)[1], now)
+
+    def _all_on(self, head: Oid | None, now: datetime) -> Oid:
         commit = self.base
         if head is not None and head != self.base:
             commit = self.hub.ingest(self.clone.git_dir, head)
@@ -119,7 +121,7 @@ def with_side_tips(
     for tip in clone.side_tips(path):
         oid = hub.ingest(clone.git_dir, tip)
         known = (commit, base, *more) if base else (commit, *more)
-        if not any(is_ancestor(hub.git, oid, other) for other in known):
+        if not any(hub.is_ancestor(oid, other) for other in known):
             more.append(oid)
     if not more:
         return commit

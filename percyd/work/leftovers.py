@@ -11,7 +11,7 @@ from percyd.core.ids import plan_branch, plan_of, rescue_ref
 from percyd.core.refs import Oid
 from percyd.errors import GitError, PercydError
 from percyd.repo.hub import PINS, Hub
-from percyd.repo.objects import is_ancestor, new_bytes, refs_below
+from percyd.repo.objects import new_bytes, refs_below
 from percyd.repo.values import PERCYD
 from percyd.repo.worktrees import SlotClone
 from percyd.work.collect import pin_name, pins_of, push_rescue, with_side_tips
@@ -87,7 +87,7 @@ def _push(hub: Hub, task: str, attempt: int, work: Oid) -> dict[Key, Oid]:
     """Put it on its rescue ref, unless nothing was made, or it was published."""
     branch = plan_branch(plan_of(task))
     tip = hub.fetch_refs([branch])[branch]
-    if tip is not None and is_ancestor(hub.git, work, tip):
+    if tip is not None and hub.is_ancestor(work, tip):
         return {}
     deadline_s = Pace().deadline_s(new_bytes(hub.git, work, tip))
     if not push_rescue(hub, rescue_ref(task, attempt), work, deadline_s):

@@ -17,6 +17,7 @@ from percyd.errors import (
     StateRefused,
     UnsupportedRepository,
 )
+from percyd.repo.facts import TreeScanner
 from percyd.repo.hub import ADOPTED_REF, INGESTED, Hub
 from percyd.repo.objects import write_commits
 from percyd.repo.packs import MOST_PACKS, tidy
@@ -585,6 +586,33 @@ def test_submodules_filters_and_attributes_are_found(hub: Hub, tmp_path: Path) -
     assert facts.filters == ("media/.gitattributes",)
     assert set(facts.attributes) == {".gitattributes", "media/.gitattributes"}
     assert hub.facts(oid) is facts
+
+
+def test_facts_are_the_same_by_what_has_changed_since_another_tree(
+    tmp_path: Path, hub: Hub
+) -> None:
+    repo = make_repo(tmp_path / "repo", {"a": "a", "d/.gitattributes": "* text\n"})
+    trees = [tip(repo)]
+    for files in (
+        {".gitattributes": "*.png filter=lfs\n", "b": "b"},
+        {".gitattributes": "*.png -filter\n", "d/.gitattributes": "* filter=x\n"},
+        {".gitattributes": None, "d/f": "f", "d/.gitattributes": None},
+        {"d/f": None, "d/f/.gitattributes": "* filter=y\n"},
+    ):
+        trees.append(commit(repo, {k: v for k, v in files.items() if v is None}, "-"))
+        trees.append(commit(repo, {k: v for k, v in files.items() if v}, "+"))
+    for path in ("vendor/lib", "a"):
+        git(repo, "rm", "-q", "--cached", "--ignore-unmatch", path)
+        added = f"160000,{NOWHERE},{path}"
+        git(repo, "update-index", "--add", "--cacheinfo", added)
+        git(repo, "commit", "-q", "-m", "submodule")
+        trees.append(tip(repo))
+    hub.ingest(repo, MAIN)
+
+    for oid in [*trees, *trees[::-2], *trees[::3]]:
+        fresh = TreeScanner(hub.git, hub.reader).facts(oid)
+        assert hub.facts(oid) == fresh
+    assert len({str(hub.facts(oid)) for oid in trees}) > 6
 
 
 def test_a_plain_tree_has_no_facts(hub: Hub, remote: Path) -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from percyd.errors import GitError
 from percyd.repo import lineage, objects
 from percyd.repo.birth import init_bare
-from percyd.repo.objects import commit_tree, write_commits
+from percyd.repo.objects import Change, commit_tree, write_commits
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git
 from percyd.repo.values import NewCommit
-from tests.support.gitrepo import WHEN
+from tests.support.gitrepo import WHEN, commit, make_repo, tip
 
 NAMES = ("a", "b", "d", "d/x", "d/y", "d/e/f", "d.x", "d0", "über", "z z")
 
@@ -98,8 +98,46 @@ def test_changed_files_are_those_that_git_names(
         lineage.changed_files(reader, old[0], new[0]), key=lambda c: (c.path, c.mode)
     )
 
-    listed = objects.changed_paths(git, old[0], new[0])
-    assert found == sorted(listed, key=lambda c: (c.path, c.mode))
+    assert found == sorted(named(git, old[0], new[0]), key=lambda c: (c.path, c.mode))
+
+
+def named(git: Git, old: str, new: str) -> Iterator[Change]:
+    """The changes as git has them: modes, ids and status, then the path."""
+    raw = git.run("diff-tree", "-r", "-z", "--no-abbrev", "--no-renames", old, new)
+    rows = raw.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    for head, path in zip(rows[::2], rows[1::2], strict=True):
+        _, mode, before, after, _ = head.split(" ")
+        ids = [oid if oid.strip("0") else None for oid in (before, after)]
+        yield Change(path, ids[0], ids[1], mode)
+
+
+def test_changes_between_two_commits_are_told_by_path(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "repo", {"same": "s", "changed": "1", "gone": "g"})
+    old = tip(repo)
+    files = {"changed": "2", "gone": None, "d/new": "n", "ä": "u"}
+    fresh = commit(repo, files)
+
+    with ObjectReader(Git(repo / ".git")) as reader:
+        changes = {c.path: c for c in lineage.changed_files(reader, old, fresh)}
+        gone = reader.resolve(f"{old}:gone")
+        changed = reader.resolve(f"{fresh}:changed")
+
+    assert set(changes) == {"changed", "gone", "d/new", "ä"}
+    assert changes["gone"] == Change("gone", gone, None, objects.ABSENT_MODE)
+    assert changes["d/new"].old is None
+    assert changes["changed"].new == changed
+
+
+def test_a_renamed_file_is_one_gone_and_one_new(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "repo", {"a": "content\n" * 50})
+    old = tip(repo)
+    fresh = commit(repo, {"a": None, "b": "content\n" * 50})
+
+    with ObjectReader(Git(repo / ".git")) as reader:
+        changes = lineage.changed_files(reader, old, fresh)
+        found = sorted((c.path, c.new is None) for c in changes)
+
+    assert found == [("a", True), ("b", False)]
 
 
 def test_two_object_formats(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from percyd.errors import GitError
 from percyd.repo import objects, reader
-from percyd.repo.objects import Change, ObjectReader, TreeEntry, write_commits
+from percyd.repo.objects import ObjectReader, TreeEntry, write_commits
 from percyd.repo.runner import Git
 from percyd.repo.values import PERCYD, Identity, NewCommit
 from tests.support.gitrepo import NOWHERE, WHEN, commit, git, make_bare, make_repo, tip
@@ -260,32 +260,6 @@ def test_a_folder_or_the_whole_tree_is_listed(tmp_path: Path) -> None:
         TreeEntry("100644", "blob", git(repo, "rev-parse", "HEAD:a"), "a")
     ]
     assert objects.tree_entries(run, "HEAD", "*") == []
-
-
-def test_changes_between_two_commits_are_told_by_path(tmp_path: Path) -> None:
-    repo = make_repo(tmp_path / "repo", {"same": "s", "changed": "1", "gone": "g"})
-    old = tip(repo)
-    files = {"changed": "2", "gone": None, "d/new": "n", "ä": "u"}
-    fresh = commit(repo, files)
-
-    changes = {c.path: c for c in objects.changed_paths(Git(repo / ".git"), old, fresh)}
-
-    assert set(changes) == {"changed", "gone", "d/new", "ä"}
-    assert changes["gone"] == Change(
-        "gone", git(repo, "rev-parse", f"{old}:gone"), None, objects.ABSENT_MODE
-    )
-    assert changes["d/new"].old is None
-    assert changes["changed"].new == git(repo, "rev-parse", f"{fresh}:changed")
-
-
-def test_a_renamed_file_is_one_gone_and_one_new(tmp_path: Path) -> None:
-    repo = make_repo(tmp_path / "repo", {"a": "content\n" * 50})
-    old = tip(repo)
-    fresh = commit(repo, {"a": None, "b": "content\n" * 50})
-
-    changes = objects.changed_paths(Git(repo / ".git"), old, fresh)
-
-    assert [(c.path, c.new is None) for c in changes] == [("a", True), ("b", False)]
 
 
 def test_history_is_oldest_first_and_shows_merges(tmp_path: Path) -> None:
