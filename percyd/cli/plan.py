@@ -15,6 +15,7 @@ from percyd.cli.common import (
     print_json,
     reading,
 )
+from percyd.cli.plan_land import land
 from percyd.errors import InvalidPlan, NotARepository, UsageError
 
 #: One byte more than a document may have: enough to see that it has too many.
@@ -25,6 +26,9 @@ _READ_BYTES = 4 * 1024 * 1024 + 1
 @common
 def plan() -> None:
     """Check, submit and show plans."""
+
+
+plan.add_command(land)
 
 
 def read_document(name: str) -> bytes:

@@ -31,7 +31,7 @@ REST_S = (30.0, 3600.0)
 MayMove = Callable[[str], bool]
 
 
-def may_always(branch: str) -> bool:
+def may_always(_branch: str) -> bool:
     """The `MayMove` of a remote that nobody works in."""
     return True
 
