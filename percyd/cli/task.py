@@ -12,12 +12,16 @@ from percyd.cli.common import (
     print_json,
     reading,
 )
+from percyd.cli.task_log import log
 
 
 @click.group()
 @common
 def task() -> None:
     """Show tasks, and try them again."""
+
+
+task.add_command(log)
 
 
 @task.command(name="list")

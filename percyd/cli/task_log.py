@@ -1,0 +1,177 @@
+"""``percyd task log``: what an attempt's program has printed, and its gate."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from percyd.cli.common import (
+    Options,
+    common,
+    opened,
+    pass_options,
+    print_json,
+    reading,
+)
+
+if TYPE_CHECKING:
+    from percyd.cli.following import Watch
+    from percyd.clock import Clock
+    from percyd.session import Percyd
+    from percyd.state.follower import State
+    from percyd.views.logs import AttemptLog
+
+#: Between two looks at the log, and at the state. Seconds.
+_READ_S = 0.2
+_LOOK_S = 1.0
+
+
+@click.command()
+@click.argument("task_id", metavar="ID")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Go on with what comes, until the attempt ends.",
+)
+@click.option(
+    "--attempt",
+    type=click.IntRange(1),
+    metavar="N",
+    help="This attempt; else the newest that was run on this machine.",
+)
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Show control characters as they are, also on a terminal.",
+)
+@common
+@pass_options
+def log(
+    options: Options, task_id: str, follow: bool, attempt: int | None, raw: bool
+) -> None:
+    """Print what an attempt at a task has printed, then what its gate has.
+
+    Logs stay on the machine that ran the attempt. On a terminal, control characters are
+    shown instead of obeyed.
+    """
+    from percyd.cli.following import Watch, until_interrupted
+
+    if follow:
+        with opened(options, in_workspace=True) as percyd, until_interrupted():
+            watch = Watch(percyd, options.say)
+            state = watch.first()
+            found = _find(options, percyd, state, task_id, attempt)
+            _Printer(options, found, raw).follow(watch, state, percyd.clock)
+        return
+    with reading(options, in_workspace=True) as (percyd, state, _):
+        found = _find(options, percyd, state, task_id, attempt)
+        if options.json:
+            _print_document(found)
+        else:
+            _Printer(options, found, raw).print_news()
+
+
+def _find(
+    options: Options, percyd: Percyd, state: State, task_id: str, attempt: int | None
+) -> AttemptLog:
+    from percyd.views.logs import agent_of, find_log, where_run
+    from percyd.views.show import need_task
+
+    task = need_task(state.snapshot, task_id)
+    found = find_log(percyd.home, state.snapshot, task, attempt)
+    if attempt is None and task.attempt > found.attempt:
+        where = where_run(state.snapshot, agent_of(task, task.attempt))
+        options.say(
+            f"percyd: this is attempt {found.attempt}; the log of attempt "
+            f"{task.attempt} is kept elsewhere: {where}"
+        )
+    return found
+
+
+def _print_document(found: AttemptLog) -> None:
+    """One document, written as it is read."""
+    from percyd.cli.untrusted import echo_json_text
+    from percyd.views.logs import Growing
+
+    head = {"task": found.task, "attempt": found.attempt, "agent": found.agent}
+    click.echo(json.dumps(head)[:-1], nl=False)
+    for name, path in (("program", found.program), ("gate", found.gate)):
+        click.echo(f', "{name}": ', nl=False)
+        if path.is_file():
+            echo_json_text(Growing(path).read())
+        else:
+            click.echo("null", nl=False)
+    click.echo("}")
+
+
+class _Printer:
+    """Prints both files of an attempt as they grow."""
+
+    def __init__(self, options: Options, found: AttemptLog, raw: bool) -> None:
+        from percyd.cli.untrusted import Rows, write_raw
+        from percyd.views.logs import Growing
+
+        self._options = options
+        self._found = found
+        self._files = {"program": Growing(found.program), "gate": Growing(found.gate)}
+        self._from = "program"
+        self._rows: Rows | None = None
+        self._line_ended = True
+        self._write: Callable[[bytes], None] = write_raw
+        if options.json or (sys.stdout.isatty() and not raw):
+            self._rows = Rows(self._print_json if options.json else self._show)
+            self._write = self._rows.feed
+
+    def follow(self, watch: Watch, state: State, clock: Clock) -> None:
+        """Print what there is, and what comes while the attempt goes on."""
+        looked_s = clock.boot_s()
+        while True:
+            # Before the files: what an attempt that is over has printed is in them.
+            if clock.boot_s() >= looked_s + _LOOK_S:
+                state = watch.look() or state
+                looked_s = clock.boot_s()
+            is_open = self._found.is_open(state.snapshot)
+            self.print_news()
+            if not is_open:
+                return
+            clock.wait(threading.Event(), _READ_S)
+
+    def print_news(self) -> None:
+        """Print what has come since the last time."""
+        for name, file in self._files.items():
+            for piece in file.read():
+                if name != self._from:
+                    self._go_over_to(name)
+                self._write(piece)
+        self._flush()
+
+    def _go_over_to(self, name: str) -> None:
+        self._flush()
+        self._from = name
+        if self._options.json:
+            return
+        if not self._line_ended:
+            click.echo()
+            self._line_ended = True
+        self._options.say(f"percyd: the {name} of attempt {self._found.attempt}:")
+
+    def _flush(self) -> None:
+        if self._rows is not None:
+            self._rows.flush()
+
+    def _show(self, row: str, ended: bool) -> None:
+        from percyd.cli.untrusted import inert
+
+        click.echo(inert(row), nl=ended)
+        self._line_ended = ended
+
+    def _print_json(self, row: str, _: bool) -> None:
+        found = self._found
+        head = {"task": found.task, "attempt": found.attempt}
+        print_json({**head, "from": self._from, "text": row})
