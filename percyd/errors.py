@@ -51,6 +51,12 @@ class PlanExists(RefusedError):
     code = "plan_exists"
 
 
+class DaemonRuns(RefusedError):
+    """A daemon runs in this clone already."""
+
+    code = "daemon_runs"
+
+
 class BaseMoved(RefusedError):
     """The base branch has moved: it is merged and gated before the plan lands."""
 
