@@ -10,6 +10,7 @@ from functools import partial
 from percyd.dispatch.monitor import Monitor
 from percyd.errors import PercydError
 from percyd.life.housekeeping import Housekeeping
+from percyd.lookout import Lookout
 from percyd.membership import Membership, bury_the_dead
 from percyd.outcome import Ledger, Outcome
 from percyd.repo.discover import may_move
@@ -18,11 +19,6 @@ from percyd.state.heartbeat import Observer
 from percyd.work.worker import Worker
 
 log = logging.getLogger(__name__)
-
-#: Pauses between polls of the remote: short after any change, longer while nothing
-#: happens. Seconds.
-POLL_S = (0.2, 15.0)
-POLL_GROWTH = 1.5
 
 
 class Daemon:
@@ -56,7 +52,7 @@ class Daemon:
         self._on_ready = on_ready
         self._housekeeping = Housekeeping(percyd.home, percyd.clock)
         self._member: Membership | None = None
-        self._poll_s = POLL_S[0]
+        self._lookout = Lookout(percyd, self._wake, self.stop, takes_in=takes_in)
         self._waits_for = ""
         self.exit_code = 0
 
@@ -73,7 +69,8 @@ class Daemon:
         self._say_hello()
         try:
             self._on_ready()
-            self._loop()
+            with self._lookout:
+                self._loop()
         finally:
             self._leave()
         problems = self._intake.problems if self._intake else ()
@@ -112,24 +109,22 @@ class Daemon:
         while not self.stop.is_set():
             self._wake.clear()
             try:
-                tip = self._store.state.tip
-                fresh = self._percyd.refresh().tip
-                self._turn()
+                changed = self._turn()
                 if self._until_idle and self._is_idle():
                     return
                 self._say_of(None)
-                self._pace(changed=fresh != tip or self._store.state.tip != fresh)
+                self._lookout.pace(changed=changed)
             except PercydError as error:
                 if self._until_idle and not self._busy():
                     raise
                 self._say_of(error)
-                self._pace(changed=False)
+                self._lookout.back_off()
             except Exception as error:  # the loop must live on, and the fault be seen
                 log.exception("turn broke")
                 if self._until_idle:
                     raise PercydError(f"percyd itself failed: {error}") from error
-                self._pace(changed=False)
-            self._clock.wait(self._wake, self._pause_s())
+                self._lookout.back_off()
+            self._lookout.wait(self._own_pause_s())
 
     def _say_of(self, error: PercydError | None) -> None:
         """Say once what the loop waits for, however often it looks, and once its end.
@@ -145,9 +140,11 @@ class Daemon:
             log.info("goes on")
         self._waits_for = what
 
-    def _turn(self) -> None:
-        if self._intake is not None:
-            self._intake.step()
+    def _turn(self) -> bool:
+        """Do what there is to do; whether the state has changed."""
+        tip = self._store.state.tip
+        if self._until_idle or self._lookout.is_due:
+            self._look()
         if self._works:
             bury_the_dead(self._percyd)
         self._monitor.step()
@@ -159,6 +156,14 @@ class Daemon:
             if self._worker.fenced:
                 # The old agent ends here; the next turn joins under a new id.
                 self._leave()
+        return self._store.state.tip != tip
+
+    def _look(self) -> None:
+        if self._intake is None:
+            self._lookout.look([])
+            return
+        listed = self._lookout.look([f"refs/heads/{self._intake.branch}"])
+        self._intake.step(listed)
 
     def _leave(self) -> None:
         member, self._member = self._member, None
@@ -171,13 +176,9 @@ class Daemon:
             # Its lock is free now: the next start, or an observer, takes it back.
             log.warning("not unregistered", extra={"why": str(error)})
 
-    def _pace(self, *, changed: bool) -> None:
-        """Poll often after a change, ever less while nothing happens."""
-        longer = min(self._poll_s * POLL_GROWTH, POLL_S[1])
-        self._poll_s = POLL_S[0] if changed else longer
-
-    def _pause_s(self) -> float:
-        pauses = [self._poll_s, max(0.05, self._monitor.next_s())]
+    def _own_pause_s(self) -> float:
+        """How long nothing is to do that nobody hints at."""
+        pauses = [max(0.05, self._monitor.next_s())]
         if self._worker is not None:
             rest_s = self._worker.next_s()
             if rest_s is not None:

@@ -125,8 +125,18 @@ class Home:
 
     @property
     def wake(self) -> Path:
-        """The file that hooks touch to wake the daemon."""
-        return self.path / "wake"
+        """The file that hooks touch to wake what runs here."""
+        return self.path / "hooks" / "wake"
+
+    @property
+    def woken_for(self) -> Path:
+        """The repositories whose hooks touch `wake`, one a line, for a shell to read."""
+        return self.wake.with_name("repositories")
+
+    @property
+    def told(self) -> Path:
+        """The file that remembers what was told once of plan files."""
+        return self.path / "told"
 
     @property
     def last_read(self) -> Path:
@@ -144,7 +154,10 @@ class Home:
             for folder in (self.path.parent, self.path):
                 folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
                 _refuse_shared(folder)
-            for folder in (self.slots, self.logs, self.runs, self.locks):
+            for folder in (
+                *(self.slots, self.logs, self.runs, self.locks),
+                self.wake.parent,
+            ):
                 folder.mkdir(mode=PRIVATE, exist_ok=True)
         except OSError as error:
             raise UsageError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from percyd.clock import Clock, Randomness, SystemClock, SystemRandomness
 from percyd.config import COMMITTED, LOCAL, Effective, load
 from percyd.core.ids import PLAN_REFS, short_ref
+from percyd.core.refs import Oid
 from percyd.errors import NotInitialised, PercydError, StateRefused, UsageError
 from percyd.home import Home, state_root, workspace_of
 from percyd.repo import discover
@@ -95,13 +96,16 @@ class Percyd:
     @cached_property
     def intake(self) -> Intake:
         """The way in for plans."""
+        from percyd.intake.edits import Edits
         from percyd.intake.scan import Intake
+        from percyd.intake.told import Told
 
         return Intake(
             store=self.store,
             hub=self.hub,
             clone=self.clone,
             config=self.effective.config,
+            edits=Edits.of(self.store, self.hub, self.clone, Told(self.home.told)),
         )
 
     def initialise(self, base: str | None) -> str:
@@ -165,6 +169,12 @@ class Percyd:
     def look(self) -> State:
         """The same for a command that only looks: it need not decode all by itself."""
         return self._remembered(self._follower.refresh())
+
+    def look_at(self, refs: Sequence[str]) -> Mapping[str, Oid]:
+        """The same as `refresh` in one call, with where ``refs`` stand on the remote."""
+        found = self.store.look(refs)
+        self._remembered(self.store.state)
+        return found
 
     def _remembered(self, state: State) -> State:
         with suppress(OSError):  # only for the age of an old answer
@@ -230,6 +240,8 @@ class Percyd:
 
     def close(self) -> None:
         """End the long-lived readers, if there are any."""
+        if "intake" in self.__dict__:
+            self.intake.close()
         if "hub" in self.__dict__:
             self.hub.close()
 

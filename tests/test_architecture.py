@@ -39,6 +39,7 @@ GROUPS = {
     "membership": "daemon",
     "life": "daemon",
     "outcome": "daemon",
+    "lookout": "daemon",
     "demo": "daemon",
     "bench": "daemon",
     "doctor": "daemon",

@@ -8,7 +8,7 @@ operation, keyed by plan and blob, so that ten triggers make one plan.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from percyd.intake.build import Base, build
 from percyd.repo import discover
 from percyd.repo.discover import Clone
 from percyd.repo.hub import Hub
+from percyd.repo.reader import ObjectReader
+from percyd.repo.runner import Git
 from percyd.settings import Config
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
@@ -104,17 +106,22 @@ class Intake:
     config: Config
     problems: list[str] = field(default_factory=list)
     _branch: str | None = None
+    #: Stays up: the local tip is asked for at every look.
+    _local: ObjectReader | None = None
     _seen: tuple[Oid | None, Oid | None] | None = None
     _reported: set[tuple[str, str]] = field(default_factory=set)
     _mentioned: set[str] = field(default_factory=set)
 
-    def step(self) -> list[Applied]:
+    def step(self, listed: Mapping[str, Oid] | None = None) -> list[Applied]:
         """Take in what is new on the base branch, if one of its tips has moved.
+
+        Args:
+            listed: Where branches stood on the remote a moment ago, if that is known.
 
         Raises:
             PercydError: what is nobody's plan's fault; the next step tries again.
         """
-        tips = self._tips()
+        tips = self._tips(listed)
         self._mention_uncommitted(tips)
         if tips == self._seen:
             return []
@@ -183,10 +190,15 @@ class Intake:
         identity = discover.user_identity(self.clone)
         return identity.name if identity else None
 
-    def _tips(self) -> tuple[Oid | None, Oid | None]:
-        """The base branch's tips: the local one, the remote's."""
+    def _tips(
+        self, listed: Mapping[str, Oid] | None = None
+    ) -> tuple[Oid | None, Oid | None]:
+        """The base branch's tips: the local one, the remote's; their objects are here."""
         ref = f"refs/heads/{self.branch}"
-        return self._local_tip(self.branch), self.hub.fetch_refs([ref])[ref]
+        local = self._local_tip(self.branch)
+        if listed is not None and self._seen == (local, listed.get(ref)):
+            return self._seen
+        return local, self.hub.fetch_refs([ref])[ref]
 
     @property
     def branch(self) -> str:
@@ -198,7 +210,14 @@ class Intake:
     def _local_tip(self, branch: str) -> Oid | None:
         if self.config.trigger == "push":
             return None
-        return discover.local_branches(self.clone).get(branch)
+        if self._local is None:
+            self._local = ObjectReader(Git(self.clone.common_dir))
+        return self._local.resolve(f"refs/heads/{branch}")
+
+    def close(self) -> None:
+        """End the process that reads the clone's branch, if there is one."""
+        if self._local is not None:
+            self._local.close()
 
     def _files(self, local: Oid | None, remote: Oid | None) -> list[PlanFile]:
         """The plan files of both tips; of one name, that of the newer tip."""

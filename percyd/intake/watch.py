@@ -79,7 +79,13 @@ class Watcher:
         self._hint = hint
         self._observer: BaseObserver | None = None
         self._watched: dict[Place, tuple[tuple[int, int], ObservedWatch]] = {}
+        self._failed: set[Place] = set()
         self._said: set[str] = set()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether events of every place that exists are seen."""
+        return self._observer is not None and not self._failed
 
     def start(self) -> None:
         """Begin to watch whatever can be watched."""
@@ -111,6 +117,7 @@ class Watcher:
                 continue
             if watched:
                 self._let_go(place)
+            self._failed.discard(place)
             if identity:
                 self._watch(self._observer, place, identity)
             elif watched:
@@ -121,6 +128,7 @@ class Watcher:
     ) -> None:
         kind = _network_kind(place.folder)
         if kind:
+            self._failed.add(place)
             self._say(f"{place.folder} is on a network file system ({kind})")
             return
         try:
@@ -132,6 +140,7 @@ class Watcher:
             )
         except (OSError, RuntimeError) as error:
             # The limits of inotify, most often.
+            self._failed.add(place)
             self._say(f"{place.folder} cannot be watched: {error}")
         else:
             self._watched[place] = (identity, watch)

@@ -144,6 +144,13 @@ class Wire:
         _refuse_damaged(refs)
         return {ref: oid for ref, oid in refs.items() if oid.strip("0")}
 
+    def list_exactly(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> dict[str, Oid]:
+        """The remote's values of exactly these refs, even damaged ones, in one call."""
+        found = self._list(*refs, deadline_s=deadline_s)
+        return {ref: oid for ref, oid in found.items() if ref in refs}
+
     def remote_head(self) -> str | None:
         """The branch (full ref) that the remote's HEAD names, if it exists."""
         result = self._network("ls-remote", "--symref", spec=["HEAD"])

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from percyd.clock import Clock
-from percyd.core.ids import PLAN_REFS
+from percyd.core.ids import PLAN_REFS, STATE_REF
 from percyd.core.operations.base import Tips
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot

@@ -190,6 +190,15 @@ class MemoryBackend:
             refs = self.remote.refs.items()
             return {ref: oid for ref, oid in refs if ref.startswith(prefix)}
 
+    def list_exactly(
+        self, refs: Sequence[str], deadline_s: float | None = None
+    ) -> Mapping[str, Oid]:
+        """See `Backend`."""
+        with self.remote.lock:
+            return {
+                ref: self.remote.refs[ref] for ref in refs if ref in self.remote.refs
+            }
+
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime
     ) -> Merged | MergeConflict:

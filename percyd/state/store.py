@@ -60,6 +60,10 @@ class StateStore:
         """Read the remote's tip and adopt it. See `Follower.refresh` for the errors."""
         return self._follower.refresh()
 
+    def look(self, refs: Sequence[str]) -> Mapping[str, Oid]:
+        """Adopt what is new, and tell where ``refs`` stand. See `Follower.look`."""
+        return self._follower.look(refs)
+
     def wait_beyond(self, tip: Oid, timeout_s: float) -> bool:
         """Wait until the adopted tip is another than ``tip``; false on time-out."""
         return self._follower.wait_beyond(tip, timeout_s)
