@@ -9,26 +9,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from percyd.config import COMMITTED, shaping
-from percyd.core.document.parse import is_plan_file, parse, plan_id_of
+from percyd.core.document.parse import is_plan_file, plan_id_of
+from percyd.core.edges import CLOSED
 from percyd.core.operations.plans import TakeIn
+from percyd.core.operations.reconcile import Reconciled
 from percyd.core.records import Source
 from percyd.core.refs import Oid
-from percyd.core.snapshot import SourceFile
+from percyd.core.snapshot import Snapshot, SourceFile
 from percyd.errors import (
     BaseMissing,
     InvalidConfig,
     InvalidPlan,
     PercydError,
+    PlanChanged,
     PlanExists,
     UnsupportedRepository,
 )
 from percyd.failpoints import hit
 from percyd.intake.base import base_branch
 from percyd.intake.build import Base, build
+from percyd.intake.documents import PROBLEMS_SHOWN as PROBLEMS_SHOWN
+from percyd.intake.documents import lines as lines
+from percyd.intake.documents import read, refuse_landing
+from percyd.intake.edits import REPORTS, Edits
+from percyd.intake.files import FOLDER as FOLDER
+from percyd.intake.files import PlanFile, plan_files
 from percyd.repo import discover
 from percyd.repo.discover import Clone
 from percyd.repo.hub import Hub
@@ -40,60 +48,12 @@ from percyd.state.tickets import Applied
 
 log = logging.getLogger(__name__)
 
-FOLDER = ".percy/plans"
 #: What is wrong with a plan file itself, or with what it asks for.
 REFUSALS = (InvalidPlan, InvalidConfig, PlanExists, UnsupportedRepository)
 #: Of these, what somebody may mend without touching the plan file.
 MAY_PASS = (BaseMissing, PlanExists, UnsupportedRepository)
-PROBLEMS_SHOWN = 50
-_NOT_MOVED = (
-    "is auto, but {} is checked out in this repository, which is its own remote; "
-    "manual is allowed, or another branch checked out"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PlanFile:
-    """One committed plan file, and the tip in whose tree it was found."""
-
-    name: str
-    blob: Oid
-    content: bytes
-    tip: Oid
-    config: bytes | None
-    problem: str | None = None
-
-
-def plan_files(git_dir: Path, tip: Oid) -> list[PlanFile]:
-    """The plan files in one commit's tree."""
-    config = discover.read_file(git_dir, tip, COMMITTED)
-    found = [
-        PlanFile(name, blob, content, tip, config)
-        for name, _, blob, content in discover.read_files(git_dir, tip, FOLDER)
-        if is_plan_file(name)
-    ]
-    names: dict[str, list[str]] = {}
-    for file in found:
-        names.setdefault(plan_id_of(file.name)[0], []).append(file.name)
-    return [
-        replace(file, problem=_twins(file.name, names[plan_id_of(file.name)[0]]))
-        for file in found
-    ]
-
-
-def _twins(name: str, names: list[str]) -> str | None:
-    others = [other for other in names if other != name]
-    if not others:
-        return None
-    return f"{', '.join(others)} has the same plan id; rename one of them"
-
-
-def lines(problems: Sequence[object]) -> str:
-    """The first problems, one a line."""
-    shown = [str(problem) for problem in problems[:PROBLEMS_SHOWN]]
-    if len(problems) > PROBLEMS_SHOWN:
-        shown.append(f"and {len(problems) - PROBLEMS_SHOWN} more")
-    return "\n".join(shown)
+#: What of the plans decides whether the files are looked at again.
+_Plans = frozenset[tuple[str, bool, str | None]]
 
 
 @dataclass(slots=True)
@@ -104,11 +64,13 @@ class Intake:
     hub: Hub
     clone: Clone
     config: Config
+    edits: Edits
     problems: list[str] = field(default_factory=list)
     _branch: str | None = None
     #: Stays up: the local tip is asked for at every look.
     _local: ObjectReader | None = None
     _seen: tuple[Oid | None, Oid | None] | None = None
+    _plans: _Plans = frozenset()
     _reported: set[tuple[str, str]] = field(default_factory=set)
     _mentioned: set[str] = field(default_factory=set)
 
@@ -123,7 +85,8 @@ class Intake:
         """
         tips = self._tips(listed)
         self._mention_uncommitted(tips)
-        if tips == self._seen:
+        plans = _plans(self.store.state.snapshot)
+        if (tips, plans) == (self._seen, self._plans):
             return []
         taken = []
         self.problems = []
@@ -131,16 +94,24 @@ class Intake:
         for file in self._files(*tips):
             try:
                 applied = self.take_file(file)
+            except REPORTS as error:
+                self.edits.tell(file, error)
+                continue
+            except PlanChanged:
+                again = True  # by somebody else: the next look sees how
+                continue
             except REFUSALS as error:
                 self._report(file, error)
                 again = again or isinstance(error, MAY_PASS)
                 continue
             if applied is not None and applied.commit is not None:
-                log.info("taken in", extra={"plan": plan_id_of(file.name)[0]})
+                if not isinstance(applied.decision, Reconciled):
+                    log.info("taken in", extra={"plan": plan_id_of(file.name)[0]})
                 self._mention_what_is_not_pushed(file, *tips)
                 taken.append(applied)
         # What the remote alone can mend is looked at again each time.
         self._seen = None if again else tips
+        self._plans = plans
         return taken
 
     def _mention_what_is_not_pushed(
@@ -220,63 +191,48 @@ class Intake:
             self._local.close()
 
     def _files(self, local: Oid | None, remote: Oid | None) -> list[PlanFile]:
-        """The plan files of both tips; of one name, that of the newer tip."""
-        tips: list[tuple[Path, Oid]] = []
+        """The plan files of the newer tip; of both where neither is the newer."""
+        places: list[tuple[Path, Oid]] = []
         if remote is not None:
-            tips.append((self.hub.path, remote))
+            places.append((self.hub.path, remote))
         if local is not None and local != remote:
-            ahead = remote is not None and discover.follows(
-                self.clone.common_dir, local, remote
-            )
-            tips.insert(
-                0 if ahead or remote is None else 1, (self.clone.common_dir, local)
-            )
-        found: dict[str, PlanFile] = {}
-        for git_dir, tip in tips:
-            for file in plan_files(git_dir, tip):
-                found.setdefault(file.name, file)
-        return list(found.values())
+            here = self.clone.common_dir, local
+            if remote is None or discover.follows(here[0], local, remote):
+                places = [here]
+            elif not discover.follows(self.hub.path, remote, local):
+                places.append(here)
+        return [
+            file
+            for git_dir, tip in places
+            for file in plan_files(git_dir, tip, local=tip == local)
+        ]
 
     def take_file(self, file: PlanFile) -> Applied | None:
-        """Take in one plan file. None: the plan is there, from this very document.
+        """Take in one plan file, or let its plan follow it. None: all is so already.
 
         Raises:
             InvalidPlan, InvalidConfig: with every problem.
-            PlanExists: there is another plan of this id, or the file has changed.
+            PlanExists: there is another plan of this id.
+            PlanFinished, PlanDiverged, PlanRenamed, PlanChanged: see `Edits`.
         """
         plan_id, problem = plan_id_of(file.name)
         problem = problem or file.problem
         if problem:
-            raise InvalidPlan(f"{FOLDER}/{file.name}:1: id: {problem}")
-        state = self.store.state.snapshot.plan(plan_id)
-        if state is not None and self._is_old(file, state.record.source):
-            return None
-        if state is not None and state.record.source.path == f"{FOLDER}/{file.name}":
-            raise PlanExists(
-                f"{FOLDER}/{file.name} has changed since it was taken in; the plan "
-                "goes on as it was",
-                hint="put what is new into a plan file of another name",
-            )
+            raise InvalidPlan(f"{file.path}:1: id: {problem}")
         source = Source(
             kind="file",
-            path=f"{FOLDER}/{file.name}",
+            path=file.path,
             commit=file.tip,
             blob=file.blob,
             submitted_by=self.submitter(),
         )
+        state = self.store.state
+        plan = self.edits.plan_of(file, state.snapshot)
+        if plan is not None:
+            return self.edits.follow(file, plan, self.branch, source)
+        if plan_id not in state.snapshot.plans and self.edits.has_run(file, state):
+            return None
         return self.take(plan_id, file.name, file.content, source, file.config)
-
-    def _is_old(self, file: PlanFile, source: Source) -> bool:
-        """Whether the plan was taken in from this version, or from a later commit.
-
-        A clone that has not pulled for a while still shows the old version.
-        """
-        if source.blob == file.blob:
-            return True
-        if source.commit is None:
-            return False
-        places = (self.clone.common_dir, self.hub.path)
-        return any(discover.follows(p, source.commit, file.tip) for p in places)
 
     def take(
         self,
@@ -287,23 +243,12 @@ class Intake:
         config: bytes | None,
     ) -> Applied:
         """Take in a document: check it, fill it in, and commit it to the state."""
-        shown = source.path or name
-        parsed = parse(shown, content)
-        if parsed.document is None:
-            raise InvalidPlan(lines(parsed.problems))
-        shaped = shaping(config)
-        missing = parsed.missing_runner(shaped.runner)
-        if missing:
-            raise InvalidPlan(lines(missing))
-        base = self._base(parsed.document.base or shaped.base or self.branch)
-        plan, tasks = build(plan_id, parsed.document, shaped, base, source)
-        if plan.land == "auto" and not discover.may_move(
-            self.clone, self.hub.remote, base.branch
-        ):
-            problem = parsed.problem_at(_NOT_MOVED.format(base.branch), "land")
-            raise InvalidPlan(str(problem))
+        checked = read(source.path or name, content, config)
+        base = self._base(checked.base(self.branch))
+        plan, tasks = build(plan_id, checked.document, checked.shaped, base, source)
+        refuse_landing(checked, plan.land, base.branch, self.clone, self.hub.remote)
         hit("taking-in")
-        kept = SourceFile(plan_id, parsed.extension, content)
+        kept = SourceFile(plan_id, checked.parsed.extension, content)
         return self.store.apply(TakeIn(self.store.stamp(), plan, tasks, kept))
 
     def _base(self, branch: str) -> Base:
@@ -337,3 +282,10 @@ class Intake:
         self._reported.add(key)
         for line in str(error).splitlines():
             log.error("plan refused", extra={"plan": file.name, "why": line})
+
+
+def _plans(snapshot: Snapshot) -> _Plans:
+    return frozenset(
+        (name, state.record.status in CLOSED, state.record.source.blob)
+        for name, state in snapshot.plans.items()
+    )
