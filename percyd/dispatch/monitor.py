@@ -15,6 +15,7 @@ from percyd.core.operations.base import Operation
 from percyd.core.operations.landing import lands_when_closed
 from percyd.core.operations.plans import Close, Resolve, is_closable
 from percyd.core.snapshot import Snapshot
+from percyd.dispatch.archiver import Archiver
 from percyd.dispatch.branches import Pruner
 from percyd.dispatch.lander import Lander, MayMove, may_always
 from percyd.errors import RefusedError
@@ -48,6 +49,7 @@ class Monitor:
         self._randomness = randomness
         self._observer = observer
         self._pruner = Pruner(store.backend)
+        self._archiver = Archiver(store)
         self._lander = Lander(store, clock, may_move)
         self._due_s = 0.0
         self._looked_s = float("-inf")
@@ -103,6 +105,7 @@ class Monitor:
         """Apply everything that the whole snapshot calls for."""
         for operation in self.due(self._store.state.snapshot):
             self._apply(operation)
+        self._archiver.step()
         self._pruner.step(self._store.state.snapshot)
         self._store.backend.tidy()
 

@@ -623,7 +623,9 @@ class History:
         tasks = [self.tree.tasks[n] for n in sorted(self.tree.members.get(plan, ()))]
         kept = [self.tree.plans.get(plan), *tasks]
         try:
-            lines = [json.loads(line) for line in content.decode().splitlines()]
+            # Other line ends may stand in a text as they are.
+            rows = content.decode().removesuffix("\n").split("\n")
+            lines = [json.loads(row) for row in rows]
         except ValueError as error:
             self._say(f"archive of {plan}", f"is no JSON: {error}")
             return
