@@ -66,6 +66,8 @@ class Journal:
     #: The tasks whose gate ran, once for each run, and the trees that one has passed.
     gates: list[str] = field(default_factory=list)
     passed: set[Oid] = field(default_factory=set)
+    #: The claims that a person has ended: their programs end once a worker has noticed.
+    cancelled: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def say(self, problem: str) -> None:
@@ -78,10 +80,13 @@ class Journal:
         program.excused = 0 <= now - program.machine.frozen_until < THAW_S
         for other in self.programs:
             running = other.ended_s is None and not other.machine.is_off
-            excused = other.excused or program.excused
+            excused = self._is_excused(other) or self._is_excused(program)
             if running and other.task == program.task and not excused:
                 self.say(f"{program.task} runs twice: {other} and {program}")
         self.programs.append(program)
+
+    def _is_excused(self, program: Program) -> bool:
+        return program.excused or program.claim in self.cancelled
 
 
 class RecordingStore(StateStore):

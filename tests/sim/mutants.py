@@ -5,15 +5,24 @@ Each is one replaced function of the code under test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 from percyd.clock import Clock
-from percyd.core.operations.base import Decision, Fence, Stamp, need_task
+from percyd.core import schedule
+from percyd.core.operations.base import (
+    Answer,
+    Decision,
+    Fence,
+    Stamp,
+    Tips,
+    need_task,
+)
 from percyd.core.operations.completion import Complete
-from percyd.core.records import Task
+from percyd.core.operations.steer import CancelPlan
+from percyd.core.records import Agent, Task
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
 from percyd.core.snapshot import Snapshot
 from percyd.repo.values import PushOutcome, PushReport, RefReport
@@ -27,6 +36,8 @@ from tests.sim.network import SimBackend
 _swap = MemoryRemote.swap
 _lost = Observer.lost
 _land = Complete._land
+_cancel = CancelPlan.decide
+_in_order = schedule._in_order
 
 
 def no_lease() -> AbstractContextManager[object]:
@@ -152,6 +163,34 @@ def unverified_landing() -> AbstractContextManager[object]:
     return patch.object(Complete, "_land", land)
 
 
+def deaf_to_pauses() -> AbstractContextManager[object]:
+    """A paused plan's tasks are claimed like any other's."""
+
+    def in_order(snapshot: Snapshot, agent: Agent) -> Iterator[Task]:
+        records = (state.record for state in snapshot.plans.values())
+        awake = [record.model_copy(update={"paused": None}) for record in records]
+        return _in_order(snapshot.put(*awake), agent)
+
+    return patch.object(schedule, "_in_order", in_order)
+
+
+def half_a_cancel() -> AbstractContextManager[object]:
+    """A plan is cancelled, and what agents hold of it goes on."""
+
+    def decide(cancel: CancelPlan, snapshot: Snapshot, tips: Tips) -> Answer:
+        answer = _cancel(cancel, snapshot, tips)
+        if not isinstance(answer, Decision):
+            return answer
+        kept = [
+            entry
+            for entry in answer.puts
+            if not isinstance(entry, Task) or entry.id not in snapshot.held
+        ]
+        return replace(answer, puts=tuple(kept), trailers=answer.trailers[:1])
+
+    return patch.object(CancelPlan, "decide", decide)
+
+
 MUTANTS = (
     no_lease,
     no_op_id,
@@ -161,4 +200,6 @@ MUTANTS = (
     not_atomic,
     no_self_fencing,
     unverified_landing,
+    deaf_to_pauses,
+    half_a_cancel,
 )

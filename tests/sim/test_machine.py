@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from tests.sim.network import PUSH_FAULTS, SimBackend
+from tests.sim.person import MOVES
 from tests.sim.process import LEASE_S
 from tests.sim.world import DURATIONS_S, SKEWS_S, Rewound, World
 
@@ -45,6 +46,11 @@ class Fleet(RuleBasedStateMachine):
     def a_plan_comes_in(self) -> None:
         self.world.take_in(f"p{self.plans}")
         self.plans += 1
+
+    @precondition(lambda self: not self.rewound)
+    @rule(kind=st.sampled_from(sorted(MOVES)))
+    def a_person_steers(self, kind: str) -> None:
+        self.world.person.act(kind)
 
     @rule(number=MACHINES)
     def power_fails(self, number: int) -> None:

@@ -20,6 +20,7 @@ from percyd.state.store import StateStore
 from tests.sim.journal import Journal
 from tests.sim.judge import judge, unsettled
 from tests.sim.network import PUSH_FAULTS, Network, SimBackend
+from tests.sim.person import Person
 from tests.sim.process import (
     LEASE_S,
     USUAL,
@@ -37,6 +38,8 @@ PEACE_S = 120.0
 STEPS = 60_000
 #: How long one trouble lasts: unnoticed, long, and longer than a lease. Seconds.
 DURATIONS_S = (0.3, 1.5, 1.5 * LEASE_S, 2 * LEASE_S)
+#: How many runs have a person who steers, and the longest pause between two moves.
+STEERED, STEER_S = 0.3, 2.0
 #: The longest pause between two troubles: a storm, or one thing at a time. Seconds.
 PACES_S = (0.5, 2.0, 5.0)
 SKEWS_S = (-86400.0, 0.0, 3600.0, 86400.0)
@@ -53,10 +56,15 @@ class Rewound:
 
 @dataclass
 class World:
-    """One seed's run."""
+    """One seed's run.
+
+    What a person does is drawn from a source of its own: without one, a seed gives the
+    run that it gave before there were any.
+    """
 
     seed: int
     habits: Habits = USUAL
+    steered: bool = True
     random: Random = field(init=False)
     scheduler: Scheduler = field(init=False)
     network: Network = field(init=False)
@@ -67,12 +75,15 @@ class World:
         self.scheduler = Scheduler(self.random)
         self.network = Network(self.scheduler, self.random, MemoryRemote())
         self.journal = Journal(self.network)
+        self._moods = Random(f"{self.seed} person")
+        self.person = Person(self.journal, self._moods)
         self._around = Surroundings(
             self.scheduler, self.random, self.journal, self.habits
         )
         self.clones: list[SimBackend] = []
         self._processes: list[Process] = []
         self._peace = False
+        self._is_rewound = False
         self._nobody = Machine("nobody")
         self._operator = StateStore(
             MemoryBackend(self.network.remote),
@@ -88,6 +99,8 @@ class World:
             self.take_in(f"p{number}")
         self.set_up(self.random.choice((1, 2, 2, 3)))
         self.scheduler.spawn(self._nobody, self._nemesis, "nemesis")
+        if self.steered and self._moods.random() < STEERED:
+            self.scheduler.spawn(self._nobody, self._steer, "person")
         return self.finish()
 
     def set_up(self, machines: int, slots: int | None = None) -> None:
@@ -163,6 +176,16 @@ class World:
             self._wait(random.uniform(0.05, pace_s))
             self._trouble(random.choice(troubles))
         self.make_peace()
+
+    def _steer(self) -> None:
+        """A person, until there is peace. Nobody can act on a branch that was rewound."""
+        pace_s = self._moods.choice((STEER_S / 5, STEER_S))
+        while True:
+            self._wait(self._moods.uniform(0.02, pace_s))
+            if self._peace:
+                return
+            if not self._is_rewound:
+                self.person.acts()
 
     def _wait(self, seconds: float, ready: Callable[[], bool] | None = None) -> None:
         self.scheduler.pause(ready, seconds)
@@ -248,6 +271,7 @@ class World:
             return None
         old = chain[self.random.randrange(eldest)]
         remote.refs[STATE_REF] = old
+        self._is_rewound = True
         return Rewound(good, old)
 
     def mend(self, rewound: Rewound | None) -> None:
@@ -258,11 +282,13 @@ class World:
         if refs[STATE_REF] != rewound.old:
             self.journal.say("a rewound branch was written to")
         refs[STATE_REF] = rewound.good
+        self._is_rewound = False
 
     def make_peace(self) -> None:
         """No more trouble: from here on everything must come to its end."""
         self.network.rate = 0.0
         self._peace = True
+        self.person.lets_go()
 
     def _is_quiet(self) -> bool:
         return self._peace and self.network.late == 0 and not self._open_plans()
@@ -286,6 +312,6 @@ class World:
     _left: list[str] = field(default_factory=list)
 
 
-def run(seed: int) -> list[str]:
+def run(seed: int, *, steered: bool = True) -> list[str]:
     """One seed's violations."""
-    return World(seed).run()
+    return World(seed, steered=steered).run()
