@@ -12,6 +12,7 @@ from percyd.cli.common import (
     print_json,
     reading,
 )
+from percyd.cli.task_diff import diff
 from percyd.cli.task_log import log
 
 
@@ -22,6 +23,7 @@ def task() -> None:
 
 
 task.add_command(log)
+task.add_command(diff)
 
 
 @task.command(name="list")
@@ -46,10 +48,13 @@ def list_(options: Options, plan_id: str | None) -> None:
 def show(options: Options, task_id: str) -> None:
     """Show one task: why it waits, its attempts, its result."""
     from percyd.cli.tasks_show import render_task
+    from percyd.views.rescues import kept_of
     from percyd.views.show import task_show
 
-    with reading(options, in_workspace=True) as (percyd, state, _):
+    with reading(options, in_workspace=True) as (percyd, state, is_new):
         found = task_show(state.snapshot, task_id)
+        kept = kept_of(percyd.hub, found["id"], ask_remote=is_new)
+        found["kept"] = {str(each.attempt): each.ref for each in kept}
         logs = [str(path) for path in percyd.home.logs_of(found["id"])]
         options.show({**found, "logs": logs}, lambda c: render_task(c, found))
         if logs and not options.json:

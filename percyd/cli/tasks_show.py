@@ -140,7 +140,7 @@ def render_task(console: Console, task: Json) -> None:
         console.print()
         line(console, Text("ended attempts", "bold"))
     for attempt in task["attempts"]:
-        _render_attempt(console, attempt)
+        _render_attempt(console, attempt, _kept_in(task, attempt))
 
 
 def _facts(task: Json) -> Iterator[tuple[str, Text]]:
@@ -179,14 +179,22 @@ def _render_messages(console: Console, messages: Sequence[Json]) -> None:
         paragraphs(console, message["text"], 4)
 
 
-def _render_attempt(console: Console, attempt: Json) -> None:
+def _kept_in(task: Json, attempt: Json) -> str:
+    """The ref with its work; the record does not know of one that came later."""
+    if attempt["outcome"] == "completed":
+        return ""
+    found = task.get("kept", {}).get(str(attempt["number"]))
+    return found or attempt["rescue"] or ""
+
+
+def _render_attempt(console: Console, attempt: Json, kept_in: str) -> None:
     parts = [Text(f"{attempt['number']}"), word(attempt["outcome"])]
     line(console, joined([*parts, styled(f"by {attempt['agent']}")]), 2)
     rows = [
         ("reason", reason_text(attempt["reason"])),
         ("verdict", _verdict(attempt["verdict"])),
         ("commit", Text(brief(attempt["commit"]))),
-        ("kept in", styled(short_ref(attempt["rescue"] or ""))),
+        ("kept in", styled(short_ref(kept_in))),
         ("summary", styled(attempt["summary"] or "")),
     ]
     facts(console, rows, 4)
