@@ -30,9 +30,9 @@ class Watch:
             StateRefused: the branch is not one to build on.
         """
         try:
-            return self._percyd.refresh()
+            return self._percyd.look()
         except RemoteUnreachable as error:
-            known = self._percyd.last_known()
+            known = self._percyd.last_look()
             if known is None:
                 raise
             self._note(error)
@@ -45,7 +45,7 @@ class Watch:
             StateRefused: the branch is not one to build on.
         """
         try:
-            state = self._percyd.refresh()
+            state = self._percyd.look()
         except RemoteUnreachable as error:
             self._note(error)
             return None
