@@ -97,6 +97,82 @@ class Child:
         self._ear.join(_END_S)
 
 
+class Command:
+    """A command of percyd's own, as it is installed; what it logs can be waited for."""
+
+    def __init__(
+        self, args: Sequence[str], folder: Path, environ: Mapping[str, str]
+    ) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "percyd", *args],
+            env=_environment(environ),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._ear = threading.Thread(target=self._listen, daemon=True)
+        self._ear.start()
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101
+        with self._process.stderr as stream:
+            for line in stream:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def hear(self, word: str, timeout_s: float) -> None:
+        """Wait for a line of the log with this word in it.
+
+        Raises:
+            PercydError: it did not come in time, or the command has ended.
+        """
+        last = ""
+        while True:
+            try:
+                line = self._lines.get(timeout=timeout_s)
+            except queue.Empty:
+                raise PercydError("a process of the benchmark does not start") from None
+            if line is None:
+                raise PercydError(f"a process of the benchmark has ended: {last:.300}")
+            if word in line:
+                return
+            last = line
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for its end.
+
+        Raises:
+            PercydError: it failed.
+        """
+        if self._process.wait(timeout_s):
+            raise PercydError("a command of the benchmark has failed")
+
+    def end(self) -> None:
+        """Ask it to end; one that takes too long is killed."""
+        self._process.terminate()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._ear.join(_END_S)
+
+
+@contextmanager
+def command(
+    args: Sequence[str], folder: Path, environ: Mapping[str, str]
+) -> Iterator[Command]:
+    """A command of percyd's that runs in ``folder``; it has ended afterwards."""
+    running = Command(args, folder, environ)
+    try:
+        yield running
+    finally:
+        running.end()
+
+
 class Children:
     """A group of processes with one deadline for all that they do."""
 

@@ -133,11 +133,14 @@ class Lab:
         """Some raw pushes, for one side of a round."""
         return self.raw.run(self.scale.raw_pushes)
 
+    def new_folder(self) -> Path:
+        """A name in the temporary folder that nobody else uses."""
+        return self.folder / f"ground-{next(self._numbers)}"
+
     @contextmanager
     def ground(self) -> Iterator[tuple[Ground, StateStore]]:
         """A fresh remote and a store on it, gone afterwards."""
-        folder = self.folder / f"ground-{next(self._numbers)}"
-        ground = Ground(folder, self.environ, self.clock)
+        ground = Ground(self.new_folder(), self.environ, self.clock)
         try:
             yield ground, ground.start()
         finally:

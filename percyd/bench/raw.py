@@ -41,7 +41,7 @@ class RawLoop:
     def _push_one(self) -> None:
         parent = ["-p", self._tip] if self._tip else []
         made = self._clone.run(
-            *("commit-tree", *parent, "-m", "one more", self._tree), extra_env=_WHO
+            *("commit-tree", *parent, "-m", "one more", self._tree), extra_env=WHO
         )
         self._tip = made.text
         self._clone.run(
@@ -51,7 +51,8 @@ class RawLoop:
         )
 
 
-_WHO = {
+#: A name for commits.
+WHO = {
     f"GIT_{role}_{what}": "bench"
     for role in ("AUTHOR", "COMMITTER")
     for what in ("NAME", "EMAIL")

@@ -39,6 +39,8 @@ class Scale:
     crowd: int
     crowd_rounds: int
     hops: int
+    #: Plans that are committed one after the other.
+    plans: int
     sizes: Sizes
 
 
@@ -52,6 +54,7 @@ FULL = Scale(
     crowd=100,
     crowd_rounds=2,
     hops=20,
+    plans=15,
     sizes=Sizes(
         small=100,
         open_plans=50,
@@ -72,6 +75,7 @@ QUICK = Scale(
     crowd=4,
     crowd_rounds=1,
     hops=2,
+    plans=1,
     sizes=Sizes(
         small=20,
         open_plans=3,
