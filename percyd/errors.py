@@ -63,6 +63,12 @@ class BaseMoved(RefusedError):
     code = "base_moved"
 
 
+class PlanLost(RefusedError):
+    """The document of a plan was not kept."""
+
+    code = "plan_lost"
+
+
 class IntegrationMoved(RefusedError):
     """The integration branch is not where the gate saw it: merge and gate again."""
 

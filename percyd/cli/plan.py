@@ -16,6 +16,8 @@ from percyd.cli.common import (
     reading,
 )
 from percyd.cli.plan_land import land
+from percyd.cli.plan_new import new
+from percyd.cli.steer import cancel_plan, pause, rerun, resume
 from percyd.errors import InvalidPlan, NotARepository, UsageError
 
 #: One byte more than a document may have: enough to see that it has too many.
@@ -25,10 +27,11 @@ _READ_BYTES = 4 * 1024 * 1024 + 1
 @click.group()
 @common
 def plan() -> None:
-    """Check, submit and show plans."""
+    """Check, submit, steer and show plans."""
 
 
-plan.add_command(land)
+for command in (new, pause, resume, cancel_plan, rerun, land):
+    plan.add_command(command)
 
 
 def read_document(name: str) -> bytes:

@@ -12,6 +12,7 @@ from percyd.cli.common import (
     print_json,
     reading,
 )
+from percyd.cli.steer import cancel_task
 from percyd.cli.task_diff import diff
 from percyd.cli.task_log import log
 
@@ -19,11 +20,12 @@ from percyd.cli.task_log import log
 @click.group()
 @common
 def task() -> None:
-    """Show tasks, and try them again."""
+    """Show tasks, cancel them, and try them again."""
 
 
 task.add_command(log)
 task.add_command(diff)
+task.add_command(cancel_task)
 
 
 @task.command(name="list")

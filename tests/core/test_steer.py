@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from percyd.core.edges import PlanStatus, TaskStatus
-from percyd.core.operations.base import Operation, Stamp
+from percyd.core.operations.base import Decision, Operation, Stamp
 from percyd.core.operations.completion import Turn
 from percyd.core.operations.plans import Retry
 from percyd.core.operations.steer import CancelPlan, CancelTask, Pause, Resume, Start
 from percyd.core.reasons import Reason
-from percyd.core.records import Task, Why
+from percyd.core.records import Plan, Task, Why
 from percyd.core.schedule import waits
 from percyd.errors import IllegalTransition, StaleClaim, UnknownIdError
 from percyd.state.tickets import Applied
@@ -70,9 +70,10 @@ def test_a_pause_that_percyd_made_becomes_a_persons() -> None:
     record = plan(paused=Why(code=Reason.BUDGET, message="used up"))
     view = bench_with().store.state.snapshot.put(record)
     decision = Pause(Bench().store.stamp(), "p").decide(view, {})
-    assert decision is not None
-    (changed,) = getattr(decision, "puts", ())
-    assert changed.paused.code == Reason.PAUSED_BY_USER
+    assert isinstance(decision, Decision)
+    (changed,) = decision.puts
+    assert isinstance(changed, Plan)
+    assert changed.paused == Why(code=Reason.PAUSED_BY_USER)
 
 
 @pytest.mark.parametrize("held", [TaskStatus.ASSIGNED, TaskStatus.WORKING])
@@ -114,7 +115,8 @@ def test_a_task_that_waits_or_asks_is_cancelled_without_an_attempt() -> None:
     )
     view = bench.store.state.snapshot.put(asking)
     answer = CancelTask(bench.store.stamp(), "p.c").decide(view, {})
-    (ended,) = getattr(answer, "puts", ())
+    assert isinstance(answer, Decision)
+    (ended,) = answer.tasks
     assert (ended.status, ended.attempts) == (TaskStatus.CANCELLED, ())
     do(bench, lambda s: CancelTask(s, "p.b"))
     assert statuses(bench) == {"a": "submitted", "b": "cancelled", "c": "submitted"}

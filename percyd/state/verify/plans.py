@@ -71,10 +71,8 @@ def _judge_moved(step: Step, old: Plan, new: Plan) -> Iterator[str]:
             yield "is executing although none of its tasks is claimed"
         case Op.PAUSE | Op.RESUME if old.status in CLOSED:
             yield f"is changed by {step.op} although it is {old.status}"
-        case Op.PAUSE if new.paused is None:
-            yield "is paused without a reason"
-        case Op.PAUSE if new.paused.code not in _PAUSES:
-            yield f"is paused with reason {new.paused.code}"
+        case Op.PAUSE:
+            yield from _judge_paused(new)
         case Op.RESUME if new.paused is not None:
             yield "is resumed and still paused"
         case Op.CANCEL:
@@ -88,6 +86,13 @@ def _judge_moved(step: Step, old: Plan, new: Plan) -> Iterator[str]:
                 yield f"is done, but {bad[0]} is not completed"
             if not bad and new.status is PlanStatus.FAILED:
                 yield "is failed, but every task is completed"
+
+
+def _judge_paused(new: Plan) -> Iterator[str]:
+    if new.paused is None:
+        yield "is paused without a reason"
+    elif new.paused.code not in _PAUSES:
+        yield f"is paused with reason {new.paused.code}"
 
 
 def _judge_cancelled(old: Plan, new: Plan) -> Iterator[str]:
