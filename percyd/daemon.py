@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from percyd.core.words import counted
 from percyd.dispatch.monitor import Monitor
 from percyd.errors import PercydError
 from percyd.life.housekeeping import Housekeeping
@@ -80,7 +81,7 @@ class Daemon:
         where = self._percyd.remote.url
         what = f"plans of {self._intake.branch}" if self._intake else "tasks"
         card = self._member.agent if self._member else None
-        who = f" as {card.id} with {card.slots} slots" if card else ""
+        who = f" as {card.id} with {counted(card.slots, 'slot')}" if card else ""
         log.info("watching", extra={"why": f"{what} on {where}{who}"})
 
     def _join(self) -> Membership:

@@ -89,17 +89,25 @@ class WorkerConfig(Section):
     capabilities: tuple[Name, ...] = Field(
         (), description="what `specialization` of a task may ask for"
     )
-    grace_s: Pause = Field(30.0, description="time to end, between SIGTERM and SIGKILL")
+    grace_s: Pause = Field(
+        30.0,
+        description="how long running tasks may go on once percyd is told to stop; then "
+        "they are ended, and tried again",
+    )
 
 
 class LeaseConfig(Section):
     """``[lease]``."""
 
-    beat_s: Seconds = Field(20.0, description="heartbeat of a worker that holds a task")
-    lease_s: Seconds = Field(
-        90.0, description="silence after which its tasks are given to others"
+    beat_s: Seconds = Field(
+        20.0, description="how often a worker that holds a task says that it lives"
     )
-    idle_beat_s: Seconds = Field(300.0, description="heartbeat of an idle worker")
+    lease_s: Seconds = Field(
+        90.0, description="silence after which its tasks go to others; 4 beats at least"
+    )
+    idle_beat_s: Seconds = Field(
+        300.0, description="how often an idle worker says that it lives"
+    )
 
 
 class WatchConfig(Section):
@@ -116,10 +124,15 @@ class LimitsConfig(Section):
     """``[limits]``: kept with each plan at intake."""
 
     timeout_s: Seconds = Field(
-        _LIMITS.timeout_s, description="longest run of a program, and of a gate"
+        _LIMITS.timeout_s,
+        description="longest run of a program, or of a gate; then it is ended",
     )
-    idle_s: Seconds = Field(_LIMITS.idle_s, description="longest silence of a program")
-    log_bytes: Positive = Field(_LIMITS.log_bytes, description="longest log")
+    idle_s: Seconds = Field(
+        _LIMITS.idle_s, description="longest time without output; then it is ended"
+    )
+    log_bytes: Positive = Field(
+        _LIMITS.log_bytes, description="what is kept of an attempt's output"
+    )
     max_attempts: Positive = Field(
         _LIMITS.max_attempts, description="failed or lost attempts before a task fails"
     )

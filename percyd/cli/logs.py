@@ -66,7 +66,7 @@ class FileFormatter(LineFormatter):
 
 
 def _shown(value: object) -> str:
-    text = _escaped(str(value))
+    text = _escaped(str(value).strip())
     return f'"{text}"' if " " in text else text
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from percyd.core.words import counted
+
 Json = Mapping[str, Any]
 
 _STYLES = {
@@ -166,7 +168,7 @@ def few(names: Sequence[str], most: int = 2) -> str:
 
 def several(count: int, noun: str) -> str:
     """A count with its noun: "1 task", "1,200 tasks"."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return counted(count, noun)
 
 
 def reason_text(why: Json | None) -> Text:

@@ -11,6 +11,7 @@ from pathlib import Path
 from percyd.core.edges import HELD
 from percyd.core.records import Task
 from percyd.core.snapshot import Snapshot
+from percyd.core.words import counted
 from percyd.errors import RefusedError
 from percyd.home import Home
 
@@ -109,14 +110,14 @@ def _not_here(
 ) -> RefusedError:
     agent = agent_of(task, attempt)
     if agent is None:
-        made = {1: "1 attempt has"}.get(task.attempt, f"{task.attempt} attempts have")
+        made = counted(task.attempt, "attempt")
         if not task.attempt:
             return RefusedError(
                 f"{task.id} has not been run yet",
                 hint=f"percyd task show {task.id} says why",
             )
         return RefusedError(
-            f"there is no attempt {attempt} at {task.id}: {made} been made",
+            f"there is no attempt {attempt} at {task.id}: {made} made so far",
             hint=f"see percyd task show {task.id}",
         )
     hint = "its log is kept there: run percyd task log in that clone"

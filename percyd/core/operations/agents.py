@@ -19,6 +19,7 @@ from percyd.core.reasons import Reason
 from percyd.core.records import FORMAT, Agent, FormatMarker, Plan, Task, Why
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
+from percyd.core.words import counted
 from percyd.errors import IllegalTransition, UnknownIdError
 
 
@@ -55,7 +56,7 @@ class Join:
         agent = self.agent.model_copy(update={"started_at": self.stamp.time})
         return Decision(
             Op.JOIN,
-            f"{agent.id} with {agent.slots} slots",
+            f"{agent.id} with {counted(agent.slots, 'slot')}",
             (agent,),
             trailers=trailers_of(None, agent=agent.id),
         )
@@ -103,7 +104,7 @@ class Depart:
         tasks = [entry for entry in puts if isinstance(entry, Task)]
         return Decision(
             op,
-            f"{agent.id}" + (f", {len(tasks)} tasks back" if tasks else ""),
+            f"{agent.id}" + (f", {counted(len(tasks), 'task')} back" if tasks else ""),
             (move_agent(op, agent, status), *puts),
             trailers=trailers_of(None, *tasks, agent=agent.id),
         )

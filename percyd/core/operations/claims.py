@@ -30,6 +30,7 @@ from percyd.core.records import (
 from percyd.core.refs import Oid, RefMove
 from percyd.core.schedule import Rested, pick
 from percyd.core.snapshot import Snapshot
+from percyd.core.words import counted
 from percyd.errors import IllegalTransition
 
 #: Outcomes that count towards ``max_attempts`` (S20).
@@ -154,10 +155,10 @@ def end_attempt(
     """The records of a claim that ends: its entry is kept, its landing turn cleared."""
     reason = ending.reason
     if status is TaskStatus.FAILED and reason.code not in FINAL:
-        allowed = task.retries + 1
+        failed = counted(task.retries + 1, "attempt")
         reason = Why(
             code=Reason.ATTEMPTS_EXHAUSTED,
-            message=f"{allowed} attempts failed; the last: {reason.message}".strip(),
+            message=f"{failed} failed; the last: {reason.message}".strip(),
         )
     entry = Attempt(
         number=task.attempt,
