@@ -82,7 +82,7 @@ class Hub(Wire):
 
     def adopt(self, tip: Oid, before: Oid | None) -> None:
         """Remember a good tip of the state where ``before`` is remembered still."""
-        self.git.run("update-ref", ADOPTED_REF, tip, before or "0" * len(tip))
+        self.refs.update(ADOPTED_REF, tip, before or "0" * len(tip))
 
     def damage(self) -> str | None:
         """What git cannot read of the state's newest tips here; None if all is well.
@@ -120,12 +120,12 @@ class Hub(Wire):
 
     def pin(self, name: str, oid: Oid) -> str:
         """Keep ``oid`` reachable under ``name``; returns the ref that does it."""
-        self.git.run("update-ref", PINS + name, oid)
+        self.refs.update(PINS + name, oid)
         return PINS + name
 
     def unpin(self, name: str) -> None:
         """Let go of what `pin` kept; nothing happens if there is none."""
-        self.git.run("update-ref", "-d", PINS + name)
+        self.refs.delete(PINS + name)
 
     def ingest(self, path: Path, ref_or_oid: str) -> Oid:
         """Fetch committed work from a workspace clone; returns its commit.
@@ -154,7 +154,23 @@ class Hub(Wire):
         for ref in listing.text.splitlines():
             pid = ref.removeprefix(INGESTED).partition("-")[0]
             if not pid.isdecimal() or not psutil.pid_exists(int(pid)):
-                self.git.run("update-ref", "-d", ref)
+                self.refs.delete(ref)
+
+    def new_bytes(self, commit: Oid, base: Oid | None, enough: int) -> int:
+        """About how many bytes a push of ``commit`` sends that ``base`` has not.
+
+        Exact, as they are on disk, only above ``enough``: less is asked of the process
+        that is up, and counted uncompressed.
+        """
+        line = lineage.line_between(self.reader, base, commit) if base else None
+        if base and line is not None:
+            size = 0
+            for before, after in itertools.pairwise([base, *line]):
+                changes = lineage.changed_files(self.reader, before, after)
+                size += sum(self.reader.sizes([c.new for c in changes if c.new]))
+            if size <= enough:
+                return size
+        return objects.new_bytes(self.git, commit, base)
 
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime
@@ -190,8 +206,9 @@ class Hub(Wire):
         message: str,
         author: Identity,
         when: datetime,
+        known: Path | None = None,
     ) -> Oid | None:
         """Commit everything in a folder on top of ``parent``; None if nothing differs."""
         return snapshots.snapshot(
-            self.git, self.reader, work_tree, parent, message, author, when
+            self.git, self.reader, work_tree, parent, message, author, when, known
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
-from typing import IO, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Self, TypeVar
 
 from percyd.core.refs import Oid
 from percyd.errors import GitError
@@ -19,7 +19,10 @@ SIZE_LIMIT = 64 * 1024 * 1024
 _CHUNK = 60
 _TRIES = 2
 
+#: Id, type and content of an object; id, type and size.
 Found = tuple[Oid, str, bytes]
+Header = tuple[Oid, str, int]
+T = TypeVar("T")
 
 
 class _CutShort(Exception):
@@ -30,7 +33,7 @@ class _CutShort(Exception):
 
 
 class ObjectReader:
-    """A ``git cat-file --batch`` that any thread may ask; restarted when it dies."""
+    """A ``git cat-file`` that any thread may ask; restarted when it dies."""
 
     def __init__(self, git: Git) -> None:
         self._git = git
@@ -61,12 +64,27 @@ class ObjectReader:
 
     def resolve(self, name: str) -> Oid | None:
         """The id that ``name`` stands for, or None."""
-        found = self.read(name)
+        found = self._info([name])[0]
         return None if found is None else found[0]
+
+    def sizes(self, oids: Sequence[Oid]) -> Iterator[int]:
+        """The sizes of many objects in order, in bytes, uncompressed.
+
+        Raises:
+            GitError: one of them is missing.
+        """
+        for start in range(0, len(oids), _CHUNK):
+            for found in self._info(oids[start : start + _CHUNK]):
+                if found is None:
+                    raise GitError("an object is missing")
+                yield found[2]
 
     def read_start(self, oid: Oid, limit: int) -> bytes | None:
         """At most the first ``limit`` bytes of an object; None if it is missing."""
-        found = self._ask([oid], cut=limit)[0]
+        try:
+            found = self._ask([oid], cut=limit)[0]
+        except _CutShort as short:
+            found = short.found
         return None if found is None else found[2]
 
     def read_many(self, oids: Sequence[Oid]) -> Iterator[bytes | None]:
@@ -81,20 +99,28 @@ class ObjectReader:
             self._stop()
 
     def _ask(self, names: Sequence[str], cut: int | None = None) -> list[Found | None]:
+        return self._exchange("contents", names, lambda out: _contents(out, cut))
+
+    def _info(self, names: Sequence[str]) -> list[Header | None]:
+        return self._exchange("info", names, _header)
+
+    def _exchange(
+        self, command: str, names: Sequence[str], answer: Callable[[IO[bytes]], T]
+    ) -> list[T]:
         """Put all ``names`` into the pipe, then read all answers."""
         if any("\n" in name or not name for name in names):
             raise GitError("an object name may not be empty or contain a newline")
-        request = "".join(f"{name}\n" for name in names).encode()
+        request = "".join(f"{command} {name}\n" for name in names).encode()
         with self._lock:
             for _ in range(_TRIES):
                 # It may have died since the last question, or been killed.
                 with contextlib.suppress(OSError, EOFError):
-                    return self._exchange(request, len(names), cut)
+                    return self._once(request, len(names), answer)
         raise GitError("git cat-file: ended without an answer")
 
-    def _exchange(
-        self, request: bytes, count: int, cut: int | None
-    ) -> list[Found | None]:
+    def _once(
+        self, request: bytes, count: int, answer: Callable[[IO[bytes]], T]
+    ) -> list[T]:
         process = self._running()
         stdin, stdout = process.stdin, process.stdout
         if stdin is None or stdout is None:
@@ -102,10 +128,7 @@ class ObjectReader:
         try:
             stdin.write(request)
             stdin.flush()
-            return [_answer(stdout, cut) for _ in range(count)]
-        except _CutShort as short:
-            self._stop()
-            return [short.found]
+            return [answer(stdout) for _ in range(count)]
         except BaseException:
             # The rest of the answers is still in the pipe.
             self._stop()
@@ -114,7 +137,7 @@ class ObjectReader:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self._stop()
-            self._process = self._git.start("cat-file", "--batch")
+            self._process = self._git.start("cat-file", "--batch-command")
         return self._process
 
     def _stop(self) -> None:
@@ -129,8 +152,8 @@ class ObjectReader:
         process.wait()
 
 
-def _answer(stdout: IO[bytes], cut: int | None) -> Found | None:
-    """One answer: ``<oid> <type> <size>``, the content, a newline; or ``... missing``."""
+def _header(stdout: IO[bytes]) -> Header | None:
+    """The first line of an answer: ``<oid> <type> <size>``, or ``... missing``."""
     header = stdout.readline()
     if not header.endswith(b"\n"):
         raise EOFError
@@ -139,7 +162,15 @@ def _answer(stdout: IO[bytes], cut: int | None) -> Found | None:
         if words[-1] in ("missing", "ambiguous", "submodule"):
             return None
         raise GitError(f"git cat-file: answered {header[:80]!r}")
-    oid, kind, size = words[0], words[1], int(words[2])
+    return words[0], words[1], int(words[2])
+
+
+def _contents(stdout: IO[bytes], cut: int | None) -> Found | None:
+    """One answer: the header, the content, a newline."""
+    header = _header(stdout)
+    if header is None:
+        return None
+    oid, kind, size = header
     if cut is not None and size > cut:
         raise _CutShort((oid, kind, _exactly(stdout, cut)))
     if size > SIZE_LIMIT:

@@ -24,6 +24,8 @@ NO_BRANCH = "refs/heads/percyd-none"
 _OID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _REF = re.compile(r"refs/heads/(?!.*(?://|\.\.|@\{|/\.))[^\x00-\x20\x7f~^:?*\[\\]+\Z")
 _KEPT = frozenset({"HEAD", "config", "packed-refs", "objects", "worktrees", "refs"})
+#: percyd lists one branch for each worktree.
+_PACKED_LIMIT = 65_536
 #: What makes git look for settings, objects or parents somewhere else.
 _MISLEADING = (
     *("commondir", "config.worktree", "shallow", "info", "hooks"),
@@ -47,6 +49,16 @@ def is_ref(text: str) -> bool:
     """Whether ``text`` is the full name of a branch that git could have made."""
     last = text.rpartition("/")[2]
     return bool(_REF.match(text)) and not last.endswith((".lock", "."))
+
+
+def ref(git_dir: Path, name: str) -> Oid | None:
+    """What a ref's own file says, else the list of packed ones that percyd wrote."""
+    text = folders.read_small(git_dir / name)
+    if text is None:
+        packed = folders.read_small(git_dir / "packed-refs", _PACKED_LIMIT) or ""
+        rows = (line.split(" ") for line in packed.splitlines())
+        text = next((row[0] for row in rows if row[1:] == [name]), "")
+    return text if is_oid(text) else None
 
 
 def is_sound(git_dir: Path) -> bool:

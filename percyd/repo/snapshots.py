@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +26,22 @@ def snapshot(
     message: str,
     author: Identity,
     when: datetime,
+    known: Path | None = None,
 ) -> Oid | None:
     """Commit everything in a folder on top of ``parent``, as ``.gitignore`` allows.
 
     Runs with the hub's configuration and a scratch index: whatever a task did to its
     own repository's configuration, hooks, filters or index has no effect here.
+
+    Args:
+        git: The hub.
+        reader: Reads objects of the hub.
+        work_tree: The folder.
+        parent: The commit to build on.
+        message: The commit message.
+        author: Who made what is there.
+        when: The commit's time.
+        known: An index of ``parent`` from the time when its files were written here.
 
     Returns:
         The commit, or None if the folder is what ``parent`` has.
@@ -42,7 +54,11 @@ def snapshot(
         raise GitError(f"the work tree {work_tree} is gone")
     with tempfile.TemporaryDirectory(prefix="percyd-index-") as name:
         index = Path(name) / "index"
-        git.run("read-tree", parent, index=index, work_tree=work_tree)
+        if known is None or not folders.is_real_file(known):
+            git.run("read-tree", parent, index=index, work_tree=work_tree)
+        else:
+            # With its time: what was written in the same moment is read all the same.
+            shutil.copy2(known, index)
         added = git.run(
             *("add", "--all", "--", "."),
             index=index,

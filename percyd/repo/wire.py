@@ -18,6 +18,7 @@ from percyd.errors import (
 )
 from percyd.repo import outcomes
 from percyd.repo.reader import ObjectReader
+from percyd.repo.refwriter import RefWriter
 from percyd.repo.runner import Git, GitResult, mask
 from percyd.repo.usage import Usage
 from percyd.repo.values import PushReport, Remote
@@ -58,12 +59,14 @@ class Wire:
         self.environ = environ
         self.git = Git(path, config=remote.config, environ=environ)
         self.reader = ObjectReader(self.git)
+        self.refs = RefWriter(self.git)
         self._fetching = threading.Lock()
         self._usage = Usage(path)
 
     def close(self) -> None:
-        """End the process that reads objects, and let others clear up here."""
+        """End the processes that stay up, and let others clear up here."""
         self.reader.close()
+        self.refs.close()
         self._usage.end()
 
     def fetch_state(self, deadline_s: float | None = None) -> Oid | None:

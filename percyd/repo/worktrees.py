@@ -38,6 +38,8 @@ class SlotClone:
         self._git = Git(self.git_dir, environ=hub.environ)
         self._config = slotfiles.config_text(hub.git)
         self._lock = threading.Lock()
+        #: What percyd put each worktree on: a branch or None, and a commit.
+        self._given: dict[str, tuple[str | None, Oid]] = {}
 
     @classmethod
     def open(cls, root: Path, hub: Hub) -> Self:
@@ -69,7 +71,7 @@ class SlotClone:
                 raise GitError(f"the worktree {name} is there already")
             self._discard(path)
             self._pristine({branch: commit})
-            self._add(path, f"ref: {branch}", commit)
+            self._add(path, branch, commit)
             self._verify(path, branch, commit)
         return path
 
@@ -78,11 +80,11 @@ class SlotClone:
         with self._held():
             self._pristine()
             try:
-                self._force(path, commit, commit)
+                self._force(path, None, commit)
             except (GitError, OSError):
                 self._discard(path)
                 self._pristine()
-                self._add(path, commit, commit)
+                self._add(path, None, commit)
             self._verify(path, None, commit)
 
     def switch_branch(self, path: Path, branch: str, commit: Oid) -> None:
@@ -90,11 +92,11 @@ class SlotClone:
         with self._held():
             self._pristine({branch: commit})
             try:
-                self._force(path, f"ref: {branch}", commit)
+                self._force(path, branch, commit)
             except (GitError, OSError):
                 self._discard(path)
                 self._pristine({branch: commit})
-                self._add(path, f"ref: {branch}", commit)
+                self._add(path, branch, commit)
             self._verify(path, branch, commit)
 
     def head(self, path: Path) -> tuple[str | None, Oid | None]:
@@ -108,7 +110,18 @@ class SlotClone:
         branch = text.removeprefix("ref: ")
         if branch == text or not slotfiles.is_ref(branch):
             return None, None
+        given = self._given.get(path.name)
+        if given == (branch, slotfiles.ref(self.git_dir, branch)):
+            return given  # the task has committed nothing
         return branch, self._commit(branch)
+
+    def index_of(self, path: Path, commit: Oid) -> Path | None:
+        """Percyd's own index of a worktree, where it was read from ``commit``.
+
+        It knows when each file was written, so that only what has changed is read.
+        """
+        given = self._given.get(path.name)
+        return self._index(path) if given and given[1] == commit else None
 
     def side_tips(self, path: Path) -> list[Oid]:
         """Commits that a task has put elsewhere: on its own branch, others, the stash.
@@ -202,23 +215,23 @@ class SlotClone:
         """Percyd's own index: git must not believe the one that a task could edit."""
         return self.root / _INTERNAL / f"{path.name}.index"
 
-    def _add(self, path: Path, head: str, commit: Oid) -> None:
+    def _add(self, path: Path, branch: str | None, commit: Oid) -> None:
         """Make a worktree, as `git worktree add` would, in one process of four."""
         path.mkdir()
         self._admin(path).mkdir(parents=True)
         try:
-            self._read_tree(path, head, commit)
+            self._read_tree(path, branch, commit)
         except GitError:
             self._discard(path)
             self._pristine()
             raise
 
-    def _force(self, path: Path, head: str, commit: Oid) -> None:
+    def _force(self, path: Path, branch: str | None, commit: Oid) -> None:
         """Make an existing worktree equal to ``commit``, whatever was done to it."""
         admin = self._admin(path)
         if not (folders.is_real_folder(path) and folders.is_real_folder(admin)):
             raise GitError(f"the worktree {path.name} is damaged")
-        git = self._read_tree(path, head, commit)
+        git = self._read_tree(path, branch, commit)
         git.run(
             *("clean", "-ffdxq"),
             index=self._index(path),
@@ -226,9 +239,11 @@ class SlotClone:
             deadline_s=_CHECKOUT_S,
         )
 
-    def _read_tree(self, path: Path, head: str, commit: Oid) -> Git:
-        """Bring the files of ``commit`` into a worktree, and its HEAD to ``head``."""
+    def _read_tree(self, path: Path, branch: str | None, commit: Oid) -> Git:
+        """Bring the files of ``commit`` into a worktree, and its HEAD to a branch."""
         admin, index = self._admin(path), self._index(path)
+        self._given.pop(path.name, None)
+        head = f"ref: {branch}" if branch else commit
         slotfiles.restore_admin(admin, path, head)
         git = Git(admin, environ=self.hub.environ)
         folders.remove(index.with_name(index.name + ".lock"))
@@ -239,6 +254,7 @@ class SlotClone:
             deadline_s=_CHECKOUT_S,
         )
         slotfiles.copy(index, admin / "index")
+        self._given[path.name] = (branch, commit)
         return git
 
     def _verify(self, path: Path, branch: str | None, commit: Oid) -> None:
@@ -270,6 +286,7 @@ class SlotClone:
         if slotfiles.is_sound(self.git_dir):
             folders.remove(self._admin(path))
         folders.remove(self._index(path))
+        self._given.pop(path.name, None)
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:

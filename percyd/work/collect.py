@@ -89,7 +89,12 @@ class Collector:
         if head is not None and head != self.base:
             commit = self.hub.ingest(self.clone.git_dir, head)
         leftover = self.hub.snapshot_work_tree(
-            self.path, commit, self._message(), self.author or PERCYD, now
+            self.path,
+            commit,
+            self._message(),
+            self.author or PERCYD,
+            now,
+            self.clone.index_of(self.path, commit),
         )
         return leftover or commit
 

@@ -11,7 +11,7 @@ from percyd.core.ids import plan_branch, plan_of, rescue_ref
 from percyd.core.refs import Oid
 from percyd.errors import GitError, PercydError
 from percyd.repo.hub import PINS, Hub
-from percyd.repo.objects import new_bytes, refs_below
+from percyd.repo.objects import refs_below
 from percyd.repo.values import PERCYD
 from percyd.repo.worktrees import SlotClone
 from percyd.work.collect import pin_name, pins_of, push_rescue, with_side_tips
@@ -89,7 +89,8 @@ def _push(hub: Hub, task: str, attempt: int, work: Oid) -> dict[Key, Oid]:
     tip = hub.fetch_refs([branch])[branch]
     if tip is not None and hub.is_ancestor(work, tip):
         return {}
-    deadline_s = Pace().deadline_s(new_bytes(hub.git, work, tip))
+    pace = Pace()
+    deadline_s = pace.deadline_s(hub.new_bytes(work, tip, pace.big_bytes))
     if not push_rescue(hub, rescue_ref(task, attempt), work, deadline_s):
         raise GitError("the remote did not take its rescue ref")
     return {(task, attempt): work}

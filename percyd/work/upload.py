@@ -14,7 +14,6 @@ from percyd.core.reasons import Reason
 from percyd.core.refs import Oid, RefMove
 from percyd.errors import RemoteUnreachable
 from percyd.repo.hub import Hub
-from percyd.repo.objects import new_bytes
 from percyd.repo.values import PushOutcome
 from percyd.work.failure import AttemptFailed
 from percyd.work.held import HeldClaim
@@ -50,7 +49,10 @@ class Upload:
 
     def is_big(self, commit: Oid, base: Oid) -> bool:
         """Whether no push should carry it that others wait for."""
-        return new_bytes(self._hub.git, commit, base) > self._pace.big_bytes
+        return self._size(commit, base) > self._pace.big_bytes
+
+    def _size(self, commit: Oid, base: Oid) -> int:
+        return self._hub.new_bytes(commit, base, self._pace.big_bytes)
 
     def ahead(self, commit: Oid, base: Oid) -> None:
         """Bring it to the remote if it is big; it is tried once, however often asked.
@@ -64,7 +66,7 @@ class Upload:
             return
         if self._failure is not None:
             raise self._failure
-        size = new_bytes(self._hub.git, commit, base)
+        size = self._size(commit, base)
         if size > self._pace.big_bytes:
             self._held.patiently(partial(self._push, commit, size))
 

@@ -121,6 +121,23 @@ def test_the_head_follows_what_the_task_commits(slot: SlotClone, base: Oid) -> N
     assert slot.head(path) == (BRANCH, done)
 
 
+def test_a_change_that_looks_like_none_is_seen(
+    slot: SlotClone, hub: Hub, base: Oid
+) -> None:
+    path = slot.checkout("p.t.1", BRANCH, base)
+    index = slot.index_of(path, base)
+    assert index is not None
+    before = (path / "a.txt").stat()
+    (path / "a.txt").write_text("A\n")
+    os.utime(path / "a.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    made = hub.snapshot_work_tree(path, base, "made", PERCYD, WHEN, index)
+
+    assert made is not None
+    assert git(hub.path, "diff", "--stat", base, made).startswith("a.txt |")
+    assert slot.index_of(path, work(path)) is None
+
+
 def test_a_task_on_another_branch_or_on_none_is_seen(
     slot: SlotClone, base: Oid
 ) -> None:
