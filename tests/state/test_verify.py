@@ -132,6 +132,13 @@ class Spoiled:
     def plan(self, **to: Any) -> Json:
         return {**copy.deepcopy(self.records[PLAN]), **to}
 
+    def edited(self, blob: str, plan: str = "p", **to: Any) -> Changes:
+        """A plan that follows another version of its document, and that document."""
+        record = copy.deepcopy(self.records[f"plans/{plan}/plan.json"])
+        record["source"]["blob"] = blob * 40
+        source = f"plans/{plan}/source.yaml"
+        return {f"plans/{plan}/plan.json": {**record, **to}, source: blob.encode()}
+
     def op_id(self) -> str:
         self._count += 1
         return f"ff{self._count:030x}"
@@ -349,9 +356,9 @@ def test_pauses_edits_and_a_cancelled_plan_are_clean(spoiled: Spoiled) -> None:
     edited = spoiled.task("d", title="D2")
     gone = spoiled.task("f", status="cancelled", reason=why("removed"))
     changes: Changes = {D: edited, F: gone, path_of("p.g"): added}
-    spoiled.commit("reconcile", changes | {PLAN: spoiled.plan(title="P2")})
+    spoiled.commit("reconcile", changes | spoiled.edited("1", title="P2"))
     back = spoiled.task("f", status="submitted", reason=None)
-    spoiled.commit("reconcile", {F: back})
+    spoiled.commit("reconcile", {F: back} | spoiled.edited("2"))
     cancelled: Changes = {
         path_of(f"p.{short}"): spoiled.task(
             short, status="cancelled", reason=why("cancelled")
@@ -364,15 +371,12 @@ def test_pauses_edits_and_a_cancelled_plan_are_clean(spoiled: Spoiled) -> None:
     honest(spoiled)
 
 
-def test_a_landing_task_and_an_archive_are_clean(spoiled: Spoiled) -> None:
-    fresh = {"attempt": 0, "attempts": [], "reason": None, "type": "land"}
-    landing = spoiled.task("e", id="p.land-1", **fresh)
-    spoiled.commit("land", {path_of("p.land-1"): landing})
+def test_an_archive_is_clean(spoiled: Spoiled) -> None:
     gone: Changes = {
         path_of(f"p.{short}"): spoiled.task(
             short, status="cancelled", reason=why("cancelled")
         )
-        for short in ("b", "d", "e", "f", "land-1")
+        for short in "bdef"
     }
     gone[C] = spoiled.ended("c", "cancelled", "cancelled", status="cancelled")
     plan_too = spoiled.plan(status="cancelled", reason=why("cancelled"))
@@ -748,6 +752,45 @@ def a_cancelled_task_with_an_attempt_that_never_was(s: Spoiled) -> str:
     return s.commit("cancel", {E: record}, "p.e")
 
 
+@plant(PLAN, "follows the same version as before", "with the version it follows")
+def an_edit_without_another_version(s: Spoiled) -> str:
+    changes = s.edited("1")
+    changes[PLAN] = s.plan(title="P2")
+    return s.commit("reconcile", changes)
+
+
+@plant(
+    "", "changes tasks of p and not that plan", "p.d: is reconciled without its plan"
+)
+def an_edited_task_without_its_plan(s: Spoiled) -> str:
+    return s.commit("reconcile", {D: s.task("d", title="D2")})
+
+
+@plant("", "about one plan and changes 2", "reconciles 2 plans")
+def an_edit_of_two_plans(s: Spoiled) -> str:
+    return s.commit("reconcile", s.edited("1") | s.edited("2", "q"))
+
+
+@plant(E, "is held back by no new dependency", "p.e: is blocked by no added dependency")
+def a_task_that_is_held_back_by_nothing(s: Spoiled) -> str:
+    held = s.task("e", status="blocked")
+    return s.commit("reconcile", {E: held} | s.edited("1"))
+
+
+@plant(E, "gets another reason", "p.e: is edited, and its reason changes")
+def an_edit_that_gives_a_reason(s: Spoiled) -> str:
+    record = s.task("e", reason=why("idle", "x"))
+    return s.commit("reconcile", {E: record} | s.edited("1"))
+
+
+@plant(F, "is back in its plan and keeps its reason", "p.f: is reopened with a reason")
+def a_reopened_task_with_a_reason(s: Spoiled) -> str:
+    gone = s.task("f", status="cancelled", reason=why("removed"))
+    s.commit("reconcile", {F: gone} | s.edited("1"))
+    back = s.task("f", status="submitted")
+    return s.commit("reconcile", {F: back} | s.edited("2"))
+
+
 @plant(C, "work may not change claim", "is worked on under another claim")
 def work_under_another_claim(s: Spoiled) -> str:
     s.claim("e")
@@ -1056,7 +1099,9 @@ def a_plan_that_ends_elsewhere(s: Spoiled) -> str:
         "status": "cancelled",
         "reason": why("removed"),
     }
-    s.commit("reconcile", {path_of("q.a"): gone})
+    edited = s.edited("1", "q", status="ready")
+    s.commit("reconcile", {path_of("q.a"): gone} | edited)
+    started = s.records["plans/q/plan.json"]
     result = {"commit": s.first, "landed_commit": None, "landed_into": None}
     closed = {**started, "status": "done", "result": result}
     return s.commit("close", {"plans/q/plan.json": closed})

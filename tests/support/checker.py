@@ -663,6 +663,8 @@ class History:
                 self._check_new(change, change.new, tasks)
         if self._op == "claim":
             self._check_claims(moved)
+        if self._op == "land":
+            self._check_landing(changes)
 
     def _check_steered(self, changes: list[Change]) -> None:
         """What a person has done: to one plan, or to one task."""
@@ -694,6 +696,40 @@ class History:
         about = ended | {c.id.partition(".")[0] for c in tasks}
         if len(about) != 1 or (not ended and len(tasks) != 1):
             self._say("commit", f"cancels {len(tasks)} tasks, {len(ended)} plans")
+
+    def _check_landing(self, changes: list[Change]) -> None:
+        """A plan lands, or a task that merges its base branch is added before."""
+        tasks = [c for c in changes if c.kind == "task"]
+        plans = [c for c in changes if c.kind == "plan"]
+        if len(plans) > 1 or len(tasks) > 1 or any(c.old is not None for c in tasks):
+            self._say("commit", f"lands {len(plans)} plans with {len(tasks)} tasks")
+            return
+        for change in plans:
+            old, new = change.old or {}, change.new or {}
+            result = new.get("result") or {}
+            if not tasks:
+                before = (old.get("result") or {}).get("commit")
+                if change.edge != ("done", "done") or not result.get("landed_commit"):
+                    self._say(change.id, f"lands, and is {change.edge}")
+                if result.get("landed_into") != old.get("base_branch"):
+                    self._say(change.id, f"lands in {result.get('landed_into')}")
+                if result.get("commit") != before:
+                    self._say(change.id, "lands with another result")
+            elif change.edge != ("done", "executing") or result:
+                self._say(change.id, f"is to be merged, and is {change.edge}")
+        for change in tasks:
+            plan = change.id.partition(".")[0]
+            record = self._before.plans.get(plan, {})
+            others = self.tree.tasks_of(plan)
+            ended = all(
+                t.get("status") == "completed" or code_of(t) == "removed"
+                for t in others
+            )
+            if not plans and (record.get("land") != "auto" or not ended):
+                self._say(change.id, f"is added to a plan {record.get('status')}")
+            number = 1 + sum(t.get("type") == "land" for t in others)
+            if change.id != f"{plan}.land-{number}":
+                self._say(change.id, f"is landing task number {number}")
 
     def _check_edge(self, change: Change) -> None:
         old, new = change.edge
@@ -1062,6 +1098,7 @@ class Refs:
         """Check everything."""
         for plan in self._tree.plans.values():
             self._check_integration(plan)
+            self._check_landed(plan)
         results = {}
         for name, task in self._tree.tasks.items():
             result = task.get("result") or {}
@@ -1089,6 +1126,18 @@ class Refs:
                 self._say(name, f"the rescue ref is {ref}")
             if self._refs.get(ref) != entry.get("commit") or not entry.get("commit"):
                 self._say(ref, f"is at {self._refs.get(ref)}, not {entry['commit']}")
+
+    def _check_landed(self, plan: Record) -> None:
+        """What has landed is on the base branch, and has the result in it."""
+        result = plan.get("result") or {}
+        landed, commit = result.get("landed_commit"), result.get("commit")
+        tip = self._refs.get(f"refs/heads/{result.get('landed_into')}")
+        if landed is None or tip is None:
+            return
+        if not self._descends(tip, str(landed)):
+            self._say(str(plan.get("id")), f"{landed} is not on its base branch")
+        elif not self._descends(str(landed), str(commit)):
+            self._say(str(plan.get("id")), f"{landed} has not the result {commit}")
 
     def _check_integration(self, plan: Record) -> None:
         name = str(plan.get("id"))

@@ -147,7 +147,8 @@ class _Judge:
             plan = state.record
             tip = fetched.get(ref) if ref else None
             if tip is not None and ref != plan_branch(plan.id) and plan.result:
-                tip = plan.result.landed_commit
+                # The base branch may have got there by a merge of somebody's.
+                tip = plan.result.commit or plan.result.landed_commit
             merges = len(_completed(state))
             lines.append(Line(tip, plan.base_commit, merges) if tip else None)
         return lines

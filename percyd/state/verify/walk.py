@@ -17,6 +17,7 @@ from percyd.state.verify.claims import judge_claims
 from percyd.state.verify.commits import Link, StateCommit
 from percyd.state.verify.decoding import Contents, Decoder
 from percyd.state.verify.form import judge_form, judge_trailers
+from percyd.state.verify.landings import Landed, judge_landed, judge_landings
 from percyd.state.verify.others import judge_agents, judge_files
 from percyd.state.verify.plans import judge_plans
 from percyd.state.verify.report import RemoteRefs, Verified, Violation
@@ -29,6 +30,7 @@ _RULES = (
     judge_tasks,
     judge_claims,
     judge_plans,
+    judge_landings,
     judge_agents,
     judge_files,
 )
@@ -68,6 +70,8 @@ def verify(
             tip, walk.snapshot, walk.begins, walk.ends, after is None, walk.records_at
         )
         walk.found += judge_results(reader, refs, newest)
+        landed = Landed(tip, walk.snapshot, walk.landed, after is None)
+        walk.found += judge_landed(git, refs, landed)
     return Verified(len(links) - earlier, tuple(walk.found))
 
 
@@ -92,6 +96,7 @@ class _Walk:
         self.found: list[Violation] = []
         self.begins: dict[tuple[str, int], Oid] = {}
         self.ends: dict[tuple[str, int], Oid] = {}
+        self.landed: dict[str, Oid] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -156,6 +161,8 @@ class _Walk:
         for rule in _RULES:
             for path, what in rule(step):
                 self.say(step.oid, path, what)
+        if step.op == Op.LAND:
+            self.landed |= {diff.new.id: step.oid for diff in step.plans if diff.new}
         for diff in step.tasks:
             new = diff.new
             if new is None:
