@@ -108,18 +108,6 @@ def test_a_stale_clone_is_silent_about_the_old_version(
     percyd.close()
 
 
-def test_an_edit_is_reported_once_and_changes_nothing(shop: Shop) -> None:
-    commit(shop.clone, {FILE: PLAN})
-    taken(shop.percyd)
-    commit(shop.clone, {FILE: PLAN.replace("Two", "Three")})
-    taken(shop.percyd)
-    commit(shop.clone, {"other": "x"})
-    taken(shop.percyd)
-    assert len(shop.percyd.intake.problems) == 1
-    assert "has changed" in shop.percyd.intake.problems[0]
-    assert shop.store.state.snapshot.plans["two"].record.title == "Two"
-
-
 def test_the_configuration_of_the_plans_own_commit_shapes_it(shop: Shop) -> None:
     config = 'verify = "make check"\n[limits]\nmax_attempts = 7\n'
     commit(shop.clone, {FILE: PLAN, ".percy/config.toml": config})

@@ -358,7 +358,7 @@ def test_pauses_edits_and_a_cancelled_plan_are_clean(spoiled: Spoiled) -> None:
     changes: Changes = {D: edited, F: gone, path_of("p.g"): added}
     spoiled.commit("reconcile", changes | spoiled.edited("1", title="P2"))
     back = spoiled.task("f", status="submitted", reason=None)
-    spoiled.commit("reconcile", {F: back} | spoiled.edited("2"))
+    spoiled.commit("reconcile", spoiled.edited("2") | {F: back})
     cancelled: Changes = {
         path_of(f"p.{short}"): spoiled.task(
             short, status="cancelled", reason=why("cancelled")
@@ -774,21 +774,20 @@ def an_edit_of_two_plans(s: Spoiled) -> str:
 @plant(E, "is held back by no new dependency", "p.e: is blocked by no added dependency")
 def a_task_that_is_held_back_by_nothing(s: Spoiled) -> str:
     held = s.task("e", status="blocked")
-    return s.commit("reconcile", {E: held} | s.edited("1"))
+    return s.commit("reconcile", s.edited("1") | {E: held})
 
 
 @plant(E, "gets another reason", "p.e: is edited, and its reason changes")
 def an_edit_that_gives_a_reason(s: Spoiled) -> str:
-    record = s.task("e", reason=why("idle", "x"))
-    return s.commit("reconcile", {E: record} | s.edited("1"))
+    return s.commit("reconcile", s.edited("1") | {E: s.task("e", reason=why("budget"))})
 
 
 @plant(F, "is back in its plan and keeps its reason", "p.f: is reopened with a reason")
 def a_reopened_task_with_a_reason(s: Spoiled) -> str:
     gone = s.task("f", status="cancelled", reason=why("removed"))
-    s.commit("reconcile", {F: gone} | s.edited("1"))
+    s.commit("reconcile", s.edited("1") | {F: gone})
     back = s.task("f", status="submitted")
-    return s.commit("reconcile", {F: back} | s.edited("2"))
+    return s.commit("reconcile", s.edited("2") | {F: back})
 
 
 @plant(C, "work may not change claim", "is worked on under another claim")
@@ -1099,8 +1098,8 @@ def a_plan_that_ends_elsewhere(s: Spoiled) -> str:
         "status": "cancelled",
         "reason": why("removed"),
     }
-    edited = s.edited("1", "q", status="ready")
-    s.commit("reconcile", {path_of("q.a"): gone} | edited)
+    edited = s.edited("1", "q")
+    s.commit("reconcile", edited | {path_of("q.a"): gone})
     started = s.records["plans/q/plan.json"]
     result = {"commit": s.first, "landed_commit": None, "landed_into": None}
     closed = {**started, "status": "done", "result": result}

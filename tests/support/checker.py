@@ -582,6 +582,8 @@ class History:
             "archive": ("archive", "", ""),
         }.get(kind)
         what = 0 if is_new else 2 if is_gone else 1
+        if (kind, self._op) == ("source", "reconcile"):
+            return  # an edited document may have another ending
         if allowed and allowed[what] != self._op:
             self._say(path, f"is {('added', 'changed', 'removed')[what]}")
 
@@ -655,6 +657,8 @@ class History:
                 self._say(change.id, "the landing turn is taken from another claim")
         if self._op in ("pause", "resume", "cancel"):
             self._check_steered(changes)
+        if self._op == "reconcile":
+            self._check_edited(changes)
         for change in moved:
             if change.new is not None:
                 self._check_task(change, change.old or {}, change.new)
@@ -801,10 +805,39 @@ class History:
                     record = new if edge[1] == "cancelled" else old
                     if code_of(record) != "removed":
                         self._say(change.id, f"{edge} for {code_of(record)}")
+                    if edge[0] == "cancelled" and new.get("reason") is not None:
+                        self._say(change.id, "is reopened with a reason")
+                elif old.get("reason") != new.get("reason"):
+                    self._say(change.id, "is edited, and its reason changes")
+                if edge == ("submitted", "blocked"):
+                    self._check_held_back(change, old, new)
             case "answer" if new.get("retries") != 0:
                 self._say(change.id, "is answered, and its retries count on")
             case "approve" if not new.get("approved"):
                 self._say(change.id, "is approved, but no commit is")
+
+    def _check_held_back(self, change: Change, old: Record, new: Record) -> None:
+        added = set(new.get("depends_on") or []) - set(old.get("depends_on") or [])
+        if all(self.tree.status(name) == "completed" for name in added):
+            self._say(change.id, "is blocked by no added dependency")
+
+    def _check_edited(self, changes: list[Change]) -> None:
+        """A plan follows its document: one plan, a new version, its own tasks."""
+        plans = {c.id: c for c in changes if c.kind == "plan"}
+        if len(plans) != 1:
+            self._say("commit", f"reconciles {len(plans)} plans")
+        for change in changes:
+            if change.kind == "task" and change.id.partition(".")[0] not in plans:
+                self._say(change.id, "is reconciled without its plan")
+        for name, change in plans.items():
+            old, new = change.old or {}, change.new or {}
+            if old.get("status") in CLOSED:
+                self._say(name, f"is reconciled, it is {old.get('status')}")
+            sources = [
+                (record.get("source") or {}).get("blob") for record in (old, new)
+            ]
+            if sources[0] == sources[1]:
+                self._say(name, "is reconciled with the version it follows")
 
     def _check_resolved(self, change: Change, new: Record) -> None:
         statuses = [self._before.status(d) for d in new.get("depends_on", [])]

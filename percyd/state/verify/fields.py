@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from percyd.core.edges import Op
+from percyd.core.operations.reconcile import PLAN_FIELDS, TASK_FIELDS
 from percyd.core.records import Record
 
 Fields = frozenset[str]
@@ -17,10 +18,6 @@ def _words(text: str) -> Fields:
 _CLAIM = _words("assigned_to claim")
 _ENDED = _CLAIM | _words("reason retries attempts")
 _RESULT = _CLAIM | _words("reason result attempts")
-_DOCUMENT = _words(
-    "title description type runner run specialization depends_on paths priority verify "
-    "timeout_s max_attempts review allow_empty reason"
-)
 
 _ALWAYS = _words("status updated_at")
 #: Besides `_ALWAYS`; an operation that is not here changes no task that is there.
@@ -41,7 +38,7 @@ TASK: Mapping[str, Fields] = {
     Op.REJECT: _words("reason messages approved"),
     Op.RESOLVE: _words("reason"),
     Op.RETRY: _words("reason result approved retries"),
-    Op.RECONCILE: _DOCUMENT,
+    Op.RECONCILE: frozenset(TASK_FIELDS) | _words("reason"),
     Op.SAY: _words("messages"),
 }
 
@@ -65,9 +62,7 @@ PLAN: Mapping[str, Fields] = {
     Op.CLOSE: _words("status reason result"),
     Op.RETRY: _words("status reason result"),
     Op.LAND: _words("status reason result"),
-    Op.RECONCILE: _words(
-        "title description status source verify land defaults budget limits review_plan"
-    ),
+    Op.RECONCILE: frozenset(PLAN_FIELDS) | _words("status source"),
 }
 AGENT: Mapping[str, Fields] = {op: _words("status") for op in (Op.LEAVE, Op.LOST)}
 

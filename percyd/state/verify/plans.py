@@ -16,7 +16,9 @@ from percyd.state.verify.report import Finding
 from percyd.state.verify.step import Diff, Step, name_of
 
 #: Operations that change the record of one plan, or add it.
-_ONE_PLAN = frozenset({Op.TAKE_IN, Op.START, Op.PAUSE, Op.RESUME, Op.CLOSE, Op.TURN})
+_ONE_PLAN = frozenset(
+    {Op.TAKE_IN, Op.START, Op.PAUSE, Op.RESUME, Op.RECONCILE, Op.CLOSE, Op.TURN}
+)
 _PAUSES = frozenset({Reason.PAUSED_BY_USER, Reason.BUDGET})
 _CYCLE_SHOWN = 6
 
@@ -27,6 +29,12 @@ def judge_plans(step: Step) -> Iterator[Finding]:
         yield "", f"{step.op} is about one plan and changes {len(step.plans)}"
     if step.op == Op.CANCEL:
         yield from _judge_cancel(step)
+    if step.op == Op.RECONCILE:
+        others = {d.new.plan for d in step.tasks if d.new} - set(
+            map(name_of, step.plans)
+        )
+        for name in sorted(others):
+            yield "", f"reconcile changes tasks of {name} and not that plan"
     for diff in step.plans:
         for what in _judge(step, diff):
             yield diff.path, what
@@ -77,8 +85,8 @@ def _judge_moved(step: Step, old: Plan, new: Plan) -> Iterator[str]:
             yield "is resumed and still paused"
         case Op.CANCEL:
             yield from _judge_cancelled(old, new)
-        case Op.RECONCILE if old.status in CLOSED:
-            yield f"is reconciled although it is {old.status}"
+        case Op.RECONCILE:
+            yield from _judge_edited(step, old, new)
         case Op.CLOSE if new.status in (PlanStatus.DONE, PlanStatus.FAILED):
             tasks = step.after.plans[new.id].tasks.values()
             bad = sorted(task.id for task in tasks if _is_bad(task))
@@ -93,6 +101,16 @@ def _judge_paused(new: Plan) -> Iterator[str]:
         yield "is paused without a reason"
     elif new.paused.code not in _PAUSES:
         yield f"is paused with reason {new.paused.code}"
+
+
+def _judge_edited(step: Step, old: Plan, new: Plan) -> Iterator[str]:
+    """A plan follows another version of its document, and keeps that one."""
+    if old.status in CLOSED:
+        yield f"is reconciled although it is {old.status}"
+    if old.source.blob == new.source.blob:
+        yield "is reconciled and follows the same version as before"
+    if not any(f.kind == "source" and f.plan == new.id and f.new for f in step.others):
+        yield "is reconciled and keeps no document of the version that it follows"
 
 
 def _judge_cancelled(old: Plan, new: Plan) -> Iterator[str]:

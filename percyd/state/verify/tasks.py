@@ -172,6 +172,16 @@ def _judge_reconciled(step: Step, old: Task, new: Task) -> Iterator[str]:
         code = task.reason.code if task.reason else None
         if task.status is TaskStatus.CANCELLED and code is not Reason.REMOVED:
             yield f"is cancelled with reason {code}, not removed"
+    waits = old.status, new.status
+    if TaskStatus.CANCELLED not in waits and old.reason != new.reason:
+        yield "is edited and gets another reason"
+    if old.status is TaskStatus.CANCELLED and new.reason is not None:
+        yield "is back in its plan and keeps its reason"
+    if waits == (TaskStatus.SUBMITTED, TaskStatus.BLOCKED):
+        if not set(new.depends_on) - set(old.depends_on):
+            yield "is held back by no new dependency"
+        elif not _unmet(step.after, new):
+            yield "is held back by nothing"
 
 
 def _unmet(snapshot: Snapshot, task: Task) -> list[str]:
