@@ -84,8 +84,10 @@ class Worker:
         self._threads: dict[Slot, Thread] = {}
         self._guard = threading.Lock()
         self._resting = Resting()
-        #: Every attempt that a slot has begun, and claims whose answers are awaited.
+        #: The attempts that a slot has begun, until the state knows of their end; of
+        #: these, those that a slot is through with; claims whose answers are awaited.
         self._begun: set[tuple[str, int]] = set()
+        self._through: set[tuple[str, int]] = set()
         self._claims_under_way = 0
         self._owed: list[tuple[Task, Ending]] = []
         self._draining = False
@@ -139,7 +141,14 @@ class Worker:
         The answer to their claim was lost; nobody else may work on them while this
         agent beats.
         """
+        with self._guard:
+            through = set(self._through)
         snapshot = self._store.state.snapshot
+        held = {(task.id, task.attempt) for task in snapshot.held_tasks()}
+        with self._guard:
+            # Seen after their end: no older state will bring them back.
+            self._begun -= through - held
+            self._through -= through - held
         for task in snapshot.held_tasks():
             with self._guard:
                 mine = task.assigned_to == self.agent.id
@@ -310,6 +319,8 @@ class Worker:
             why = Why(code=Reason.WORKSPACE_FAILED, message=str(error)[:1000])
             with self._guard:
                 self._owed.append((task, Ending("failed", why)))
+        with self._guard:
+            self._through.add((task.id, task.attempt))
         self._wake.set()
         return claimed[0] if claimed else None
 
