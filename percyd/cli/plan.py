@@ -92,7 +92,11 @@ def _default_runner(options: Options) -> str | None:
 @common
 @pass_options
 def submit(options: Options, file: str) -> None:
-    """Take in a plan now: a committed plan file, any other file, or `-`."""
+    """Take in a plan now: a committed plan file, any other file, or `-`.
+
+    The edited, committed file of a plan that is still open changes that plan: what
+    nobody has begun is added, updated or cancelled; what is claimed or done stays.
+    """
     from percyd.intake.submit import submit as take_in
 
     with opened(options) as percyd:

@@ -85,7 +85,6 @@ class Edits:
         applied = self._reconcile(file, plan, branch, source, state)
         if standing is Standing.AMENDED:
             self.told.add((AMENDED, file.name, file.tip))
-        _log(plan.id, applied)
         return applied
 
     def has_run(self, file: PlanFile, state: State) -> bool:
@@ -178,11 +177,9 @@ def _refused(checked: Checked, error: EditRefused) -> InvalidPlan:
     )
 
 
-def _log(plan_id: str, applied: Applied) -> None:
+def log_edit(edit: Reconciled) -> None:
     """One line with the counts, one with what stays, and one for each note."""
-    if not isinstance(applied.decision, Reconciled):
-        return
-    changes = applied.decision.changes
+    plan_id, changes = edit.plan, edit.changes
     log.info("reconciled", extra={"plan": plan_id, "why": changes.words})
     if changes.kept:
         shown = ", ".join(map(str, changes.kept[:10]))

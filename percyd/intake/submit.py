@@ -2,38 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from percyd.config import COMMITTED
 from percyd.core.document.parse import parse, plan_id_of
 from percyd.core.ids import slug
+from percyd.core.operations.reconcile import Changes, Reconciled
 from percyd.core.records import Source
-from percyd.errors import InvalidPlan, NotARepository, PlanExists, UsageError
+from percyd.errors import (
+    InvalidPlan,
+    NotARepository,
+    PlanExists,
+    RefusedError,
+    UsageError,
+)
+from percyd.intake.files import PlanFile
 from percyd.intake.scan import FOLDER, Intake, lines
 from percyd.repo import discover
 from percyd.state.tickets import Applied
 
+#: So many tasks of one kind of change are named.
+_SHOWN = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a submission came to; ``commit`` None means that it was there already."""
+    """What a submission came to; ``commit`` None means that it was there already.
+
+    ``changes`` is what the edited file of an open plan has changed in it.
+    """
 
     plan: str
     tasks: int
     commit: str | None
+    changes: Changes | None = None
 
     @property
     def words(self) -> str:
-        """One line for people."""
+        """One line for people, and after an edit one for each kind of change."""
+        if self.changes is not None:
+            return "\n".join(_edit_words(self.plan, self.changes))
         if self.commit is None:
             return f"plan {self.plan} is there already, from this very document"
         return f"taken in: plan {self.plan}, {self.tasks} task{'s' * (self.tasks != 1)}"
 
     def as_json(self) -> dict[str, object]:
         """For ``--json``."""
-        return {"plan": self.plan, "tasks": self.tasks, "commit": self.commit}
+        changes = self.changes.as_json() if self.changes is not None else None
+        return {
+            "plan": self.plan,
+            "tasks": self.tasks,
+            "commit": self.commit,
+            "changes": changes,
+        }
+
+
+def _edit_words(plan: str, changes: Changes) -> Iterator[str]:
+    yield f"reconciled: plan {plan}, {changes.words}"
+    kinds: dict[str, Sequence[object]] = {
+        "added": changes.added,
+        "updated": changes.updated,
+        "cancelled": changes.cancelled,
+        "reopened": changes.reopened,
+        "kept as it was": changes.kept,
+    }
+    for what, tasks in kinds.items():
+        if tasks:
+            shown = ", ".join(str(task) for task in tasks[:_SHOWN])
+            more = len(tasks) - _SHOWN
+            yield f"{what}: {shown}{f' and {more} more' if more > 0 else ''}"
+    yield from changes.notes
 
 
 def submit(intake: Intake, name: str, content: bytes) -> Taken:
@@ -45,6 +85,8 @@ def submit(intake: Intake, name: str, content: bytes) -> Taken:
     Raises:
         UsageError: a plan file that is not committed, or differs from its commit.
         InvalidPlan, InvalidConfig, PlanExists: see `Intake.take`.
+        PlanFinished, PlanDiverged, PlanRenamed: see `Edits`.
+        RefusedError: the plan follows a later version of the file.
     """
     if name == "-":
         return submit_untitled(intake, name, content)
@@ -137,12 +179,26 @@ def _is_plan_file(intake: Intake, path: Path) -> bool:
 def _submit_committed(intake: Intake, path: Path, content: bytes) -> Taken:
     for file in intake.files():
         if file.name == path.name and file.content == content:
-            applied = intake.take_file(file)
-            return _taken(plan_id_of(file.name)[0], applied)
+            return _submit_file(intake, file)
     raise UsageError(
         f"{FOLDER}/{path.name} is not committed on {intake.branch} as it is on disk",
         hint="commit it first",
     )
+
+
+def _submit_file(intake: Intake, file: PlanFile) -> Taken:
+    """Take in one committed plan file, or let its open plan follow it."""
+    applied = intake.take_file(file)
+    if applied is not None and isinstance(applied.decision, Reconciled):
+        edit = applied.decision
+        return Taken(edit.plan, len(edit.tasks), applied.commit, edit.changes)
+    plan = intake.edits.plan_of(file, intake.store.state.snapshot)
+    if applied is None and plan is not None and plan.source.blob != file.blob:
+        raise RefusedError(
+            f"plan {plan.id} follows a later version of {file.path} than this one",
+            hint=f"pull {intake.branch} first",
+        )
+    return _taken(plan.id if plan else plan_id_of(file.name)[0], applied)
 
 
 def _taken(plan_id: str, applied: Applied | None) -> Taken:

@@ -76,6 +76,21 @@ class Changes:
     notes: tuple[str, ...] = ()
     released: bool = False
 
+    def as_json(self) -> dict[str, object]:
+        """For ``--json``."""
+        return {
+            "added": list(self.added),
+            "updated": list(self.updated),
+            "cancelled": list(self.cancelled),
+            "reopened": list(self.reopened),
+            "kept": [
+                {"task": kept.task, "status": kept.status, "removed": kept.removed}
+                for kept in self.kept
+            ],
+            "notes": list(self.notes),
+            "released": self.released,
+        }
+
     @property
     def words(self) -> str:
         """The counts, for people."""
@@ -96,6 +111,7 @@ class Changes:
 class Reconciled(Decision):
     """The decision, and in words of the document what it changes."""
 
+    plan: str = ""
     changes: Changes = field(default_factory=Changes)
 
 
@@ -130,7 +146,10 @@ class Reconcile:
         if record.status in CLOSED:
             raise PlanFinished(f"plan {name} is {record.status}")
         if record.source.blob != self.old.plan.source.blob:
-            raise PlanChanged(f"plan {name} follows another version of its file by now")
+            raise PlanChanged(
+                f"plan {name} follows another version of its file by now",
+                hint="do it once more",
+            )
         edit = _Edit(snapshot.plans[name], self)
         edit.tasks()
         edit.check_graph()
@@ -141,6 +160,7 @@ class Reconcile:
             f"{name}, {changes.words}",
             (plan, *edit.puts.values(), self.source),
             trailers=trailers_of(name, *edit.puts.values()),
+            plan=name,
             changes=changes,
         )
 
