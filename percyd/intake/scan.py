@@ -34,7 +34,7 @@ from percyd.intake.build import Base, build
 from percyd.intake.documents import PROBLEMS_SHOWN as PROBLEMS_SHOWN
 from percyd.intake.documents import lines as lines
 from percyd.intake.documents import read, refuse_landing
-from percyd.intake.edits import REPORTS, Edits
+from percyd.intake.edits import REPORTS, Edits, log_edit
 from percyd.intake.files import FOLDER as FOLDER
 from percyd.intake.files import PlanFile, plan_files
 from percyd.repo import discover
@@ -105,7 +105,9 @@ class Intake:
                 again = again or isinstance(error, MAY_PASS)
                 continue
             if applied is not None and applied.commit is not None:
-                if not isinstance(applied.decision, Reconciled):
+                if isinstance(applied.decision, Reconciled):
+                    log_edit(applied.decision)
+                else:
                     log.info("taken in", extra={"plan": plan_id_of(file.name)[0]})
                 self._mention_what_is_not_pushed(file, *tips)
                 taken.append(applied)
