@@ -40,11 +40,15 @@ class Shop:
         folder: Path,
         files: Mapping[str, str] | None = None,
         url: str | None = None,
+        *,
+        has_remote: bool = True,
     ) -> None:
         self.clone = make_repo(folder / "shop", files or FILES)
-        self.remote = make_bare(folder / "shop.git")
-        git(self.clone, "remote", "add", "origin", url or str(self.remote))
-        git(self.clone, "push", "-q", "-u", "origin", "main")
+        self.remote = self.clone / ".git"
+        if has_remote:
+            self.remote = make_bare(folder / "shop.git")
+            git(self.clone, "remote", "add", "origin", url or str(self.remote))
+            git(self.clone, "push", "-q", "-u", "origin", "main")
         self.percyd = Percyd.open(self.clone, dict(os.environ))
         self.percyd.initialise("main")
         self.leash = Leash()
