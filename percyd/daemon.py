@@ -164,6 +164,7 @@ class Daemon:
             self._lookout.look([])
             return
         listed = self._lookout.look([f"refs/heads/{self._intake.branch}"])
+        self._intake.apply = self._worker.apply_and_claim if self._worker else None
         self._intake.step(listed)
 
     def _leave(self) -> None:

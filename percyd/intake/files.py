@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from percyd.config import COMMITTED
 from percyd.core.document.parse import is_plan_file, plan_id_of
 from percyd.core.refs import Oid
-from percyd.repo import discover
+from percyd.errors import GitError
+from percyd.repo import lineage
+from percyd.repo.discover import FILE_LIMIT
+from percyd.repo.reader import ObjectReader
 
 FOLDER = ".percy/plans"
 
@@ -36,12 +38,16 @@ class PlanFile:
         return f"{FOLDER}/{self.name}"
 
 
-def plan_files(git_dir: Path, tip: Oid, *, local: bool = False) -> list[PlanFile]:
+def plan_files(
+    reader: ObjectReader, tip: Oid, *, local: bool = False
+) -> list[PlanFile]:
     """The plan files in one commit's tree."""
-    config = discover.read_file(git_dir, tip, COMMITTED)
+    above, _, name = COMMITTED.rpartition("/")
+    configs = dict(lineage.files_in(reader, tip, above))
+    config = _content(reader, configs[name]) if name in configs else None
     found = [
-        (name, blob, content)
-        for name, _, blob, content in discover.read_files(git_dir, tip, FOLDER)
+        (name, blob, _content(reader, blob))
+        for name, blob in lineage.files_in(reader, tip, FOLDER)
         if is_plan_file(name)
     ]
     names: dict[str, list[str]] = {}
@@ -57,6 +63,13 @@ def plan_files(git_dir: Path, tip: Oid, *, local: bool = False) -> list[PlanFile
         )
         for name, blob, content in found
     ]
+
+
+def _content(reader: ObjectReader, blob: Oid) -> bytes:
+    content = reader.read_start(blob, FILE_LIMIT + 1)
+    if content is None:
+        raise GitError(f"object {blob} is missing")
+    return content
 
 
 def _twins(name: str, names: list[str]) -> str | None:

@@ -8,12 +8,12 @@ operation, keyed by plan and blob, so that ten triggers make one plan.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from percyd.core.document.parse import is_plan_file, plan_id_of
 from percyd.core.edges import CLOSED
+from percyd.core.operations.base import Operation
 from percyd.core.operations.plans import TakeIn
 from percyd.core.operations.reconcile import Reconciled
 from percyd.core.records import Source
@@ -37,7 +37,7 @@ from percyd.intake.documents import read, refuse_landing
 from percyd.intake.edits import REPORTS, Edits, log_edit
 from percyd.intake.files import FOLDER as FOLDER
 from percyd.intake.files import PlanFile, plan_files
-from percyd.repo import discover
+from percyd.repo import discover, lineage
 from percyd.repo.discover import Clone
 from percyd.repo.hub import Hub
 from percyd.repo.reader import ObjectReader
@@ -54,6 +54,8 @@ REFUSALS = (InvalidPlan, InvalidConfig, PlanExists, UnsupportedRepository)
 MAY_PASS = (BaseMissing, PlanExists, UnsupportedRepository)
 #: What of the plans decides whether the files are looked at again.
 _Plans = frozenset[tuple[str, bool, str | None]]
+#: The base branch's tips: the local one, the remote's.
+_TwoTips = tuple[Oid | None, Oid | None]
 
 
 @dataclass(slots=True)
@@ -65,11 +67,17 @@ class Intake:
     clone: Clone
     config: Config
     edits: Edits
+    #: How a new plan is committed, where something is to travel behind it.
+    apply: Callable[[Operation], Applied] | None = None
     problems: list[str] = field(default_factory=list)
     _branch: str | None = None
-    #: Stays up: the local tip is asked for at every look.
-    _local: ObjectReader | None = None
-    _seen: tuple[Oid | None, Oid | None] | None = None
+    _reader: ObjectReader | None = None
+    #: The two tips that were read last, and what was found there.
+    _read: tuple[_TwoTips, list[PlanFile]] | None = None
+    #: The remote's tip, while it is the one of this very look.
+    _fresh: Oid | None = None
+    _submitter: tuple[str | None] | None = None
+    _seen: _TwoTips | None = None
     _plans: _Plans = frozenset()
     _reported: set[tuple[str, str]] = field(default_factory=set)
     _mentioned: set[str] = field(default_factory=set)
@@ -84,6 +92,13 @@ class Intake:
             PercydError: what is nobody's plan's fault; the next step tries again.
         """
         tips = self._tips(listed)
+        self._fresh = tips[1]
+        try:
+            return self._take_in(tips)
+        finally:
+            self._fresh = None
+
+    def _take_in(self, tips: _TwoTips) -> list[Applied]:
         self._mention_uncommitted(tips)
         plans = _plans(self.store.state.snapshot)
         if (tips, plans) == (self._seen, self._plans):
@@ -121,8 +136,10 @@ class Intake:
     ) -> None:
         if local is None or remote is None or file.tip != local:
             return
+        if self.hub.remote.is_local:
+            return
         ahead = discover.count_between(self.clone, remote, local)
-        if ahead and not self.hub.remote.is_local:
+        if ahead:
             what = "1 commit is" if ahead == 1 else f"{ahead} commits are"
             why = f"work starts from the remote's {self.branch}; {what} not pushed"
             log.warning("not pushed", extra={"why": why})
@@ -160,17 +177,18 @@ class Intake:
 
     def submitter(self) -> str | None:
         """Who takes in plans here."""
-        identity = discover.user_identity(self.clone)
-        return identity.name if identity else None
+        if self._submitter is None:
+            identity = discover.user_identity(self.clone)
+            self._submitter = (identity.name if identity else None,)
+        return self._submitter[0]
 
-    def _tips(
-        self, listed: Mapping[str, Oid] | None = None
-    ) -> tuple[Oid | None, Oid | None]:
+    def _tips(self, listed: Mapping[str, Oid] | None = None) -> _TwoTips:
         """The base branch's tips: the local one, the remote's; their objects are here."""
         ref = f"refs/heads/{self.branch}"
         local = self._local_tip(self.branch)
-        if listed is not None and self._seen == (local, listed.get(ref)):
-            return self._seen
+        known = self._read[0][1] if self._read else None
+        if listed is not None and known is not None and known == listed.get(ref):
+            return local, known
         return local, self.hub.fetch_refs([ref])[ref]
 
     @property
@@ -183,31 +201,49 @@ class Intake:
     def _local_tip(self, branch: str) -> Oid | None:
         if self.config.trigger == "push":
             return None
-        if self._local is None:
-            self._local = ObjectReader(Git(self.clone.common_dir))
-        return self._local.resolve(f"refs/heads/{branch}")
+        return self._own.resolve(f"refs/heads/{branch}")
+
+    @property
+    def _own(self) -> ObjectReader:
+        """Reads the clone; it stays up, as the local tip is asked for at every look."""
+        if self._reader is None:
+            self._reader = ObjectReader(Git(self.clone.common_dir))
+        return self._reader
 
     def close(self) -> None:
         """End the process that reads the clone's branch, if there is one."""
-        if self._local is not None:
-            self._local.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def _files(self, local: Oid | None, remote: Oid | None) -> list[PlanFile]:
         """The plan files of the newer tip; of both where neither is the newer."""
-        places: list[tuple[Path, Oid]] = []
+        if self._read is None or self._read[0] != (local, remote):
+            self._read = (local, remote), self._read_files(local, remote)
+        return self._read[1]
+
+    def _read_files(self, local: Oid | None, remote: Oid | None) -> list[PlanFile]:
+        places: list[tuple[ObjectReader, Oid]] = []
         if remote is not None:
-            places.append((self.hub.path, remote))
+            places.append((self.hub.reader, remote))
         if local is not None and local != remote:
-            here = self.clone.common_dir, local
-            if remote is None or discover.follows(here[0], local, remote):
+            here = self._own, local
+            if remote is None or self._is_ahead(local, remote):
                 places = [here]
             elif not discover.follows(self.hub.path, remote, local):
                 places.append(here)
         return [
             file
-            for git_dir, tip in places
-            for file in plan_files(git_dir, tip, local=tip == local)
+            for reader, tip in places
+            for file in plan_files(reader, tip, local=tip == local)
         ]
+
+    def _is_ahead(self, local: Oid, remote: Oid) -> bool:
+        """Whether the clone's own branch is ahead of the remote's."""
+        if self._own.resolve(f"{remote}^{{commit}}") is None:
+            return False
+        if lineage.line_between(self._own, remote, local) is not None:
+            return True
+        return discover.follows(self.clone.common_dir, local, remote)
 
     def take_file(self, file: PlanFile) -> Applied | None:
         """Take in one plan file, or let its plan follow it. None: all is so already.
@@ -251,12 +287,14 @@ class Intake:
         refuse_landing(checked, plan.land, base.branch, self.clone, self.hub.remote)
         hit("taking-in")
         kept = SourceFile(plan_id, checked.parsed.extension, content)
-        return self.store.apply(TakeIn(self.store.stamp(), plan, tasks, kept))
+        apply = self.apply or self.store.apply
+        return apply(TakeIn(self.store.stamp(), plan, tasks, kept))
 
     def _base(self, branch: str) -> Base:
         """The remote's tip of a base branch: what the user has not pushed stays his."""
         ref = f"refs/heads/{branch}"
-        tip = self.hub.fetch_refs([ref])[ref]
+        tip = self._fresh if branch == self.branch else None
+        tip = tip or self.hub.fetch_refs([ref])[ref]
         if tip is None:
             raise BaseMissing(
                 f"base branch {branch} is not on the remote",

@@ -17,6 +17,7 @@ from percyd.repo.reader import ObjectReader
 #: The longest line that is read commit by commit; git is quicker beyond.
 LONGEST = 200
 _FOLDER = "40000"
+REGULAR = ("100644", "100755")
 
 #: One folder's entries: name to mode and id.
 Entries = Mapping[bytes, tuple[str, Oid]]
@@ -93,14 +94,33 @@ def _tree_of(reader: ObjectReader, commit: Oid) -> Oid:
     return tree
 
 
+def files_in(reader: ObjectReader, commit: Oid, folder: str) -> list[tuple[str, Oid]]:
+    """Name and id of the regular files directly in ``folder`` of a commit's tree.
+
+    A name that is no UTF-8 is escaped as Python does it.
+
+    Raises:
+        GitError: the commit is not here.
+    """
+    _tree_of(reader, commit)
+    found = reader.read(f"{commit}:{folder}")
+    if found is None or found[1] != "tree":
+        return []
+    return [
+        (name.decode("utf-8", "surrogateescape"), oid)
+        for name, (mode, oid) in entries_of(found[2], len(found[0]) // 2)
+        if mode in REGULAR
+    ]
+
+
 def _folders(reader: ObjectReader, oids: list[Oid]) -> Iterator[Entries]:
     for oid, content in zip(oids, reader.read_many(oids), strict=True):
         if content is None:
             raise GitError(f"tree {oid} is missing")
-        yield dict(_entries(content, len(oid) // 2))
+        yield dict(entries_of(content, len(oid) // 2))
 
 
-def _entries(content: bytes, size: int) -> Iterator[tuple[bytes, tuple[str, Oid]]]:
+def entries_of(content: bytes, size: int) -> Iterator[tuple[bytes, tuple[str, Oid]]]:
     """The entries of one tree: mode, space, name, NUL, the id's bytes."""
     at = 0
     while at < len(content):

@@ -124,6 +124,24 @@ class Worker:
             for task in self._mine(applied):
                 self._start(task)
 
+    def apply_and_claim(self, operation: Operation) -> Applied:
+        """Apply an operation that may make tasks ready; a claim travels behind it.
+
+        Raises: what the store refuses; the claim behind it was dropped then.
+        """
+        with self._guard:
+            free = 0 if self._draining else len(self._free)
+            rested = self._resting.rested(self._clock.boot_s())
+        if not free:
+            return self._store.apply(operation)
+        with self._claiming():
+            claim = self._claim(free, rested)
+            first, second = self._store.submit([operation, claim])
+            applied = first.result()
+            for task in self._taken(second):
+                self._start(task)
+        return applied
+
     @contextmanager
     def _claiming(self) -> Iterator[None]:
         """While a claim is under way, what it brings looks like an orphan."""
