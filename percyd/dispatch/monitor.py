@@ -18,6 +18,7 @@ from percyd.core.snapshot import Snapshot
 from percyd.dispatch.archiver import Archiver
 from percyd.dispatch.branches import Pruner
 from percyd.dispatch.lander import Lander, MayMove, may_always
+from percyd.dispatch.rescued import RescueSweeper
 from percyd.errors import RefusedError
 from percyd.failpoints import hit
 from percyd.state.heartbeat import Observer
@@ -49,6 +50,7 @@ class Monitor:
         self._randomness = randomness
         self._observer = observer
         self._pruner = Pruner(store.backend)
+        self._sweeper = RescueSweeper(store.backend)
         self._archiver = Archiver(store)
         self._lander = Lander(store, clock, may_move)
         self._due_s = 0.0
@@ -107,6 +109,7 @@ class Monitor:
             self._apply(operation)
         self._archiver.step()
         self._pruner.step(self._store.state.snapshot)
+        self._sweeper.step(self._store.state.snapshot, self._clock.boot_s())
         self._store.backend.tidy()
 
     def _apply(self, operation: Operation) -> None:
