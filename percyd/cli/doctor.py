@@ -21,12 +21,24 @@ _NAME_WIDTH = 14
 
 
 @click.command()
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="First mend what cannot lose work: push what dead processes left to rescue refs "
+    "and give their tasks back.",
+)
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Also make a branch and a ref on the remote, and delete them again: that proves "
+    "what its protections allow.",
+)
 @common
 @pass_options
-def doctor(options: Options) -> int:
+def doctor(options: Options, fix: bool, probe: bool) -> int:
     """Check git, the remote, the state, the runners, and what dead processes left.
 
-    Nothing is changed. The exit code is 0 if there is no problem, else that of the
+    Without --fix and --probe nothing is changed. The exit code is 0 if there is no problem, else that of the
     worst one: 4 for a state branch that is refused, 3 for a remote that cannot be
     reached, 2 for bad input, 1 for anything else.
     """
@@ -35,7 +47,8 @@ def doctor(options: Options) -> int:
 
     checks = []
     out = console()
-    for check in examine(options.directory or Path.cwd(), os.environ):
+    found = examine(options.directory or Path.cwd(), os.environ, fix=fix, probe=probe)
+    for check in found:
         checks.append(check)
         if not options.json:
             _show(out, check)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from percyd.clock import SystemClock, SystemRandomness
 from percyd.config import Effective, load
-from percyd.doctor import here, there
+from percyd.doctor import abilities, here, there, upkeep
 from percyd.doctor.check import Check, fine, of_error
+from percyd.doctor.mend import mend
 from percyd.errors import PercydError, RemoteUnreachable, UsageError
 from percyd.home import Home, state_root, workspace_of
 from percyd.repo import discover
@@ -23,23 +24,41 @@ Examination = Callable[[Percyd], Iterator[Check]]
 #: In this order; what is on the remote is not asked for once it does not answer.
 _THERE: tuple[tuple[str, Examination], ...] = (
     ("remote", there.remote),
-    ("push", there.push),
+    ("push", abilities.push),
+    ("custom refs", abilities.custom_refs),
     ("branches", there.branches),
     ("base", there.base),
     ("state", there.state),
     ("checkouts", there.checkouts),
     ("remote locks", there.locks),
+    ("fleet", upkeep.others),
+    ("pins", upkeep.pins),
 )
 _HERE: tuple[tuple[str, Examination], ...] = (
     ("hub", here.hub),
+    ("hub size", upkeep.hub_upkeep),
+    ("disk", upkeep.disk),
+    ("clock", upkeep.clock),
     ("runners", here.runners),
     ("agents", here.agents),
     ("slots", here.slots),
 )
 
 
-def examine(start: Path, environ: Mapping[str, str]) -> Iterator[Check]:
+def examine(
+    start: Path,
+    environ: Mapping[str, str],
+    *,
+    fix: bool = False,
+    probe: bool = False,
+) -> Iterator[Check]:
     """Look at everything, one after the other.
+
+    Args:
+        start: A folder of the clone.
+        environ: The environment of the command.
+        fix: Mend first what can be mended without losing anything.
+        probe: Also push refs to the remote, and delete them again.
 
     Raises:
         NotARepository: there is nothing to look at.
@@ -59,7 +78,9 @@ def examine(start: Path, environ: Mapping[str, str]) -> Iterator[Check]:
     if percyd is None:
         return
     try:
-        for examinations in (_THERE, _HERE):
+        if fix:
+            yield from mend(percyd)
+        for examinations in (_probed() if probe else _THERE, _HERE):
             for name, act in examinations:
                 try:
                     yield from act(percyd)
@@ -70,6 +91,12 @@ def examine(start: Path, environ: Mapping[str, str]) -> Iterator[Check]:
                     yield of_error(name, error)
     finally:
         percyd.close()
+
+
+def _probed() -> tuple[tuple[str, Examination], ...]:
+    """The same with a real push in the place of what only guesses."""
+    real = ("protections", abilities.probe)
+    return tuple(real if name == "custom refs" else (name, act) for name, act in _THERE)
 
 
 def _find(start: Path, environ: Mapping[str, str]) -> tuple[Clone, Home]:

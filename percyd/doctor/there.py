@@ -6,18 +6,15 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from percyd.core.ids import AGENT_REFS, STATE_REF, short_ref
+from percyd.core.ids import STATE_REF, short_ref
 from percyd.core.records import FORMAT
 from percyd.doctor.check import Check, fine, problem, warning
 from percyd.errors import NotInitialised, StateRefused
 from percyd.intake.base import base_branch
-from percyd.repo.probe import try_push
 from percyd.repo.remotes import folder_of
 from percyd.repo.runner import mask
 from percyd.session import BLOCKING, Percyd
 
-#: Below this ref a push is tried, without sending anything.
-_TRIED_REF = f"{AGENT_REFS}doctor-000000"
 #: A git command holds its locks for moments.
 _STALE_S = 600
 
@@ -30,21 +27,6 @@ def remote(percyd: Percyd) -> Iterator[Check]:
         yield fine("remote", f"this repository itself: {url}")
     else:
         yield fine("remote", url)
-
-
-def push(percyd: Percyd) -> Iterator[Check]:
-    """May we push there, and can it move several refs at once?"""
-    beat = percyd.store.backend.ring()[0]
-    against = try_push(percyd.hub, beat, _TRIED_REF)
-    if against is None:
-        yield fine("push", "allowed and atomic; nothing was sent")
-    else:
-        yield problem(
-            "push",
-            f"the remote does not take an atomic push: {against}",
-            "percyd needs the right to push, and a git server that can move several "
-            "refs at once",
-        )
 
 
 def branches(percyd: Percyd) -> Iterator[Check]:

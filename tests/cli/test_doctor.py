@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gitrepo import git, make_repo, refs
+from percyd.repo.runner import Git
+from tests.support.gitrepo import git, make_repo, refs, write_hook
 from tests.support.newuser import (
     Done,
     NewUser,
@@ -48,6 +49,9 @@ def test_all_is_well_and_nothing_is_left_behind(user: NewUser) -> None:
     assert found(as_json, "warning") == found(as_json, "problem") == {}
     checks = found(as_json, "ok")
     assert {"git", "remote", "push", "branches", "base", "state"} <= set(checks)
+    more = {"atomic push", "custom refs", "fleet", "pins", "hub size", "disk", "clock"}
+    assert more <= set(checks)
+    assert "--probe tries" in checks["custom refs"]["message"]
     assert user.refs()["refs/heads/percy/state"] in checks["state"]["message"]
 
 
@@ -89,8 +93,8 @@ def test_a_remote_without_atomic_pushes_is_a_problem(user: NewUser) -> None:
     git(user.remote, "config", "receive.advertiseAtomic", "false")
     done = user.percyd("doctor", "--json", code=1)
     problems = found(done, "problem")
-    assert list(problems) == ["push"]
-    assert "atomic" in problems["push"]["message"]
+    assert list(problems) == ["atomic push"]
+    assert "atomic" in problems["atomic push"]["message"]
 
 
 @pytest.mark.parametrize("name", ["agent", "percy"])
@@ -158,7 +162,52 @@ def test_a_dead_agent_and_what_it_left_are_named_until_the_next_start(
     warnings = found(user.percyd("doctor", "--json"), "warning")
 
     assert user.refs() == before
-    assert set(warnings) == {"agents", "slots"}
+    assert set(warnings) == {"agents", "slots", "pins"}
     assert "p.a.1" in warnings["slots"]["message"]
-    user.percyd("serve", "--until-idle")
-    assert found(user.percyd("doctor", "--json"), "warning") == {}
+    assert "the work of p.a/1 is only here" in warnings["pins"]["message"]
+    mended = user.percyd("doctor", "--fix").out.splitlines()
+    rescue = "refs/percy/rescue/p.a/1"
+    assert any(f"work of p.a/1 was pushed to {rescue}" in line for line in mended)
+    assert any("attempt 1 at p.a was ended" in line for line in mended)
+    assert {line.split()[0] for line in mended} == {"ok"}
+    assert rescue in user.refs()
+    assert "nothing to mend" in user.percyd("doctor", "--fix").out
+
+
+def test_a_probe_proves_what_the_remote_takes_and_leaves_nothing(
+    user: NewUser,
+) -> None:
+    before = refs(user.remote)
+
+    checks = found(user.percyd("doctor", "--probe", "--json"), "ok")
+
+    assert {"protections", "deletions"} <= set(checks)
+    assert refs(user.remote) == before
+    write_hook(
+        user.remote,
+        "update",
+        'case "$1 $3" in refs/percy/*) echo no custom refs >&2; exit 1;; '
+        '*" 0000000000000000000000000000000000000000") exit 1;; esac',
+    )
+    done = user.percyd("doctor", "--probe", "--json", code=1)
+    assert "no custom refs" in found(done, "problem")["custom refs"]["message"]
+    assert (
+        "refuses to delete refs/heads/agent/doctor-"
+        in (found(done, "warning")["deletions"]["message"])
+    )
+
+
+@pytest.mark.spoiled
+def test_a_state_from_the_future_means_that_some_clock_is_wrong(user: NewUser) -> None:
+    state = "refs/heads/percy/state"
+    when = {"GIT_COMMITTER_DATE": "2099-01-01T00:00:00Z"}
+    who = ("-c", "user.name=percyd", "-c", "user.email=percyd@localhost")
+    made = Git(user.remote).run(
+        *(*who, "commit-tree", "-p", state, "-m", "say: x", f"{state}^{{tree}}"),
+        extra_env=when,
+    )
+    git(user.remote, "update-ref", state, made.text)
+
+    warnings = found(user.percyd("doctor", "--json"), "warning")
+
+    assert "ahead of the clock here" in warnings["clock"]["message"]
