@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 TASK = "task"
 #: Between two looks of ``--wait``, seconds.
 _LOOK_S = 1.0
+#: What the keys of the document are called on the command line.
+_TYPED = {
+    "title": "TITLE",
+    "description": "-d",
+    "run": "--sh",
+    "verify": "--verify",
+    "runner": "--runner",
+}
 _START_ONE = "run percyd serve, or percyd worker on any machine"
 
 
@@ -51,6 +59,7 @@ def run(
     if sh is not None and runner is not None:
         raise UsageError("--sh and --runner exclude each other", hint="give one")
     content = _document(title, description, sh, verify, runner)
+    _refuse_bad(content)
     with opened(options) as percyd:
         percyd.refresh()
         taken = submit_untitled(percyd.intake, "run.json", content)
@@ -85,6 +94,19 @@ def _document(
     return (json.dumps(plan, indent=1, ensure_ascii=False) + "\n").encode(
         "utf-8", "backslashreplace"
     )
+
+
+def _refuse_bad(content: bytes) -> None:
+    """Name what is wrong as it was typed.
+
+    Raises:
+        UsageError: a value that no plan may have.
+    """
+    from percyd.core.document.parse import parse
+
+    for problem in parse("run.json", content).problems:
+        name = problem.field.rpartition(".")[2]
+        raise UsageError(f"{_TYPED.get(name, name)} {problem.text}")
 
 
 def _nobody(snapshot: Snapshot, name: str) -> str | None:
