@@ -434,15 +434,31 @@ def test_a_prose_plan_is_taken_in_and_waits(tmp_path: Path) -> None:
     assert [wait["code"] for wait in task["blocked_by"]] == ["no_agent"]
 
 
-def test_an_edit_of_a_plan_that_is_there_is_reported_and_changes_nothing(
-    tmp_path: Path,
-) -> None:
+def test_plan_submit_of_an_edited_file_says_what_it_changes(tmp_path: Path) -> None:
     clone, _ = set_up(tmp_path)
-    percyd(clone, "serve", "--until-idle")
-    commit(clone, {".percy/plans/two.yaml": PLAN.replace("Two", "Three")}, "edit")
-    done = percyd(clone, "serve", "--until-idle", code=1)
-    assert "has changed" in done.err
-    assert percyd(clone, "plan", "show", "two", "--json").document["title"] == "Two"
+    file = ".percy/plans/two.yaml"
+    percyd(clone, "plan", "submit", file)
+    edited = PLAN.replace("cat a.txt", "cat ./a.txt").replace("id: a,", "id: c,")
+    commit(clone, {file: edited.replace("[a]", "[c]")}, "edit")
+    done = percyd(clone, "plan", "submit", file)
+    assert done.out.splitlines() == [
+        "reconciled: plan two, 1 added, 1 updated, 1 cancelled",
+        "added: two.c",
+        "updated: two.b",
+        "cancelled: two.a",
+    ]
+    assert done.err == ""
+    assert "there already" in percyd(clone, "plan", "submit", file).out
+    commit(clone, {file: PLAN}, "back")
+    found = percyd(clone, "plan", "submit", file, "--json").document
+    assert (found["plan"], found["tasks"]) == ("two", 3)
+    changes = found["changes"]
+    assert [changes[key] for key in ("updated", "cancelled", "reopened", "kept")] == [
+        *(["two.b"], ["two.c"], ["two.a"], [])
+    ]
+    git(clone, "reset", "-q", "--hard", "HEAD~1")
+    stale = percyd(clone, "plan", "submit", file, code=1)
+    assert "follows a later version" in stale.said[0]
 
 
 def test_two_files_of_one_name_are_both_refused(tmp_path: Path) -> None:
