@@ -170,6 +170,12 @@ class Percyd:
         """The same for a command that only looks: it need not decode all by itself."""
         return self._remembered(self._follower.refresh())
 
+    def look_again(self, refs: Sequence[str]) -> tuple[State, Mapping[str, Oid]]:
+        """The same for one that watches: one call, that tells where ``refs`` stand."""
+        found = self._follower.look(refs)
+        state = self._follower.state or self._follower.refresh()
+        return self._remembered(state), found
+
     def look_at(self, refs: Sequence[str]) -> Mapping[str, Oid]:
         """The same as `refresh` in one call, with where ``refs`` stand on the remote."""
         found = self.store.look(refs)

@@ -11,25 +11,32 @@ from percyd.cli.common import (
     opened,
     pass_options,
     print_json,
-    reading,
 )
 
 
 @click.command()
 @click.argument("plan_id", required=False, metavar="[PLAN]")
+@click.option(
+    "--all",
+    "all_",
+    is_flag=True,
+    help="Show landed and cancelled plans too; --json always does.",
+)
+@click.option("--watch", is_flag=True, help="Show it again when it changes, until ^C.")
 @common
 @pass_options
-def status(options: Options, plan_id: str | None) -> None:
-    """Show plans, what runs, what failed, and what waits for what."""
-    from percyd.cli.status import render_status
-    from percyd.views.status import cluster_status
+def status(options: Options, plan_id: str | None, all_: bool, watch: bool) -> None:
+    """Show plans, what runs, what failed, and what waits for what.
 
-    with reading(options) as (percyd, state, is_new):
-        warnings = percyd.warnings() if is_new else []
-        found = cluster_status(
-            state.tip, state.read_at, state.snapshot, plan_id, dump=percyd.kept.dump
-        )
-        options.show(found, lambda c: render_status(c, found, warnings))
+    At most 200 rows: what runs, asks and has failed comes first.
+
+    With --watch and --json: one document a line, and last_seen_s of the agents whose
+    heartbeats were seen to move. One look cannot tell it: they carry no time.
+    """
+    from percyd.cli.status_page import StatusPage
+
+    with opened(options) as percyd:
+        StatusPage(options, percyd, plan_id, whole=all_).show(watch=watch)
 
 
 @click.command()

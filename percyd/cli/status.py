@@ -24,17 +24,35 @@ from percyd.cli.tables import (
     wrapped,
 )
 from percyd.cli.tasks_show import count_words, task_cells
-from percyd.views.digest import Block, Kind, digest
+from percyd.views.digest import ROWS, Block, Kind, digest
 
 NO_AGENTS = "no agent is online: run percyd serve, or percyd worker on any machine"
+NOTHING_OPEN = "every plan is landed or cancelled: commit another to .percy/plans"
 _AGENTS_SHOWN = 50
+_MINUTE_S = 60
+#: Left out where nobody has watched.
+_SEEN_CELL = 3
 
 
-def render_status(console: Console, status: Json, warnings: Sequence[str] = ()) -> None:
-    """Show a `cluster_status`: a block for each plan, the agents, then warnings."""
-    shown = digest(status)
+def render_status(
+    console: Console,
+    status: Json,
+    warnings: Sequence[str] = (),
+    settled: int = 0,
+    limit: int = ROWS,
+) -> None:
+    """Show a `cluster_status`: a block for each plan, the agents, then warnings.
+
+    Args:
+        console: Where to print.
+        status: What there is to show.
+        warnings: What else a person should know.
+        settled: So many plans were left out of ``status``.
+        limit: So many rows of plans and tasks at most.
+    """
+    shown = digest(status, limit)
     if not shown.blocks:
-        line(console, Text(NO_PLANS))
+        line(console, Text(NOTHING_OPEN if settled else NO_PLANS))
     for number, block in enumerate(shown.blocks):
         # Finished plans are one line each, and stand together.
         if number and not (_is_short(block) and _is_short(shown.blocks[number - 1])):
@@ -42,6 +60,9 @@ def render_status(console: Console, status: Json, warnings: Sequence[str] = ()) 
         _render_block(console, block)
     if shown.hidden_plans:
         line(console, Text(f"and {several(shown.hidden_plans, 'more plan')}", "dim"))
+    if settled:
+        count = several(settled, "plan")
+        line(console, Text(f"{count} landed or cancelled: percyd status --all", "dim"))
     console.print()
     render_agent_list(console, status["agents"])
     _render_hints(console, shown.blocks)
@@ -76,7 +97,10 @@ def render_agent_list(console: Console, agents: Sequence[Json]) -> None:
     if not online:
         line(console, Text(NO_AGENTS))
     online.sort(key=lambda agent: (agent["liveness"] != "working", agent["id"]))
-    table(console, [_agent_cells(agent) for agent in online[:_AGENTS_SHOWN]])
+    rows = [_agent_cells(agent) for agent in online[:_AGENTS_SHOWN]]
+    if not any(cells[_SEEN_CELL] for cells in rows):
+        rows = [[*cells[:_SEEN_CELL], *cells[_SEEN_CELL + 1 :]] for cells in rows]
+    table(console, rows)
     if len(online) > _AGENTS_SHOWN:
         line(console, Text(f"and {len(online) - _AGENTS_SHOWN:,} more agents", "dim"))
     offline = len(agents) - len(online)
@@ -90,8 +114,18 @@ def _agent_cells(agent: Json) -> list[Text]:
         styled(agent["id"], "bold"),
         word(agent["liveness"]),
         Text(used),
+        Text(_seen(agent["last_seen_s"]), "dim"),
         Text(few(agent["tasks"])),
     ]
+
+
+def _seen(last_seen_s: float | None) -> str:
+    """When somebody who watches has last seen an agent beat."""
+    if last_seen_s is None:
+        return ""
+    if last_seen_s < _MINUTE_S:
+        return f"seen {last_seen_s:.0f} s ago"
+    return f"seen {last_seen_s / _MINUTE_S:.0f} min ago"
 
 
 def _render_hints(console: Console, blocks: Sequence[Block]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ def cluster_status(
     plan: str | None = None,
     closed: bool = True,
     dump: Dump = as_json,
+    seen: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """All of a snapshot that people ask for, ready for JSON.
 
@@ -36,6 +38,7 @@ def cluster_status(
         closed: Show also plans that need nobody's attention any more: those that
             were cancelled or have landed.
         dump: Makes JSON of the records.
+        seen: Seconds since agents were last seen to beat, where that is known.
 
     Raises:
         UnknownIdError: there is no such plan.
@@ -48,7 +51,7 @@ def cluster_status(
         "read_at": as_text(read_at),
         "plans": [dump(state.record) for state in plans],
         "tasks": [task_json(task, waiting, dump) for task in tasks],
-        "agents": agents_json(snapshot),
+        "agents": agents_json(snapshot, seen),
         "plan_summary": summary(tasks),
     }
 
@@ -69,24 +72,31 @@ def is_settled(plan: Plan) -> bool:
     return landed or plan.status is PlanStatus.CANCELLED
 
 
-def agents_json(snapshot: Snapshot) -> list[dict[str, Any]]:
+def agents_json(
+    snapshot: Snapshot, seen: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
     """The agents' cards with liveness and tasks, by id.
 
-    ``last_seen_s`` is null: this version reads no heartbeats.
+    ``last_seen_s`` is null where it is not known from ``seen``: a heartbeat carries no
+    time, so that only somebody who has watched it move knows when that was.
     """
     held: dict[str, list[str]] = {}
     for task in snapshot.held_tasks():
         held.setdefault(task.assigned_to or "", []).append(task.id)
     return [
-        _agent_json(snapshot.agents[name], sorted(held.get(name, ())))
+        _agent_json(
+            snapshot.agents[name], sorted(held.get(name, ())), (seen or {}).get(name)
+        )
         for name in sorted(snapshot.agents)
     ]
 
 
-def _agent_json(agent: Agent, tasks: list[str]) -> dict[str, Any]:
+def _agent_json(
+    agent: Agent, tasks: list[str], last_seen_s: float | None
+) -> dict[str, Any]:
     if agent.status is not AgentStatus.JOINED:
         liveness = "offline"
     else:
         liveness = "working" if tasks else "idle"
-    extra = {"liveness": liveness, "tasks": tasks, "last_seen_s": None}
+    extra = {"liveness": liveness, "tasks": tasks, "last_seen_s": last_seen_s}
     return {**agent.model_dump(mode="json"), **extra}

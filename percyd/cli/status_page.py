@@ -1,0 +1,110 @@
+"""``percyd status``: one look, or many; also while the remote is down or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from percyd.cli.common import Options, finish_read, print_json
+from percyd.cli.refusal import say_refused
+from percyd.errors import PercydError, RemoteUnreachable, StateRefused
+from percyd.state.kept import uncollected
+from percyd.views.digest import ROWS
+from percyd.views.status import cluster_status
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from percyd.session import Percyd
+    from percyd.state.follower import State
+
+
+class StatusPage:
+    """What one command shows."""
+
+    def __init__(
+        self, options: Options, percyd: Percyd, plan: str | None, *, whole: bool
+    ) -> None:
+        self._options = options
+        self._percyd = percyd
+        self._plan = plan
+        self._settled_too = whole or options.json
+        self._left_out = 0
+
+    def show(self, *, watch: bool) -> None:
+        """Show the newest state; else the last known one, and why it is that."""
+        try:
+            state = self._percyd.look()
+        except (RemoteUnreachable, StateRefused) as error:
+            self._show_known(error)
+            return
+        if watch:
+            from percyd.cli.watch import watch as follow
+
+            # A name that is not there is an error at once, not a page without end.
+            self._document(state)
+            follow(self._options, self._percyd, state, self._document, self._page)
+            return
+        warnings = self._percyd.warnings() if not self._options.json else []
+        self._show(state, warnings)
+
+    def _show(self, state: State, warnings: Sequence[str]) -> None:
+        with uncollected():
+            document = self._document(state)
+            if self._options.json:
+                print_json(document)
+                return
+            from percyd.cli.common import console
+
+            self._page(console(), document, warnings)
+
+    def _show_known(self, error: RemoteUnreachable | StateRefused) -> None:
+        """The last good state, above what is wrong with the remote's."""
+        state = self._last_good(error)
+        if state is None or (self._options.json and isinstance(error, StateRefused)):
+            raise error
+        self._show(state, ())
+        if isinstance(error, RemoteUnreachable):
+            finish_read(state, error)
+        click.echo(
+            f"percyd: shown is the last good state, read {state.read_at:%F %T} UTC",
+            err=True,
+        )
+        say_refused(error)
+        raise click.exceptions.Exit(error.exit_code)
+
+    def _last_good(self, error: PercydError) -> State | None:
+        try:
+            return self._percyd.last_look()
+        except PercydError:
+            # What is wrong may be our own copy: then there is nothing to show.
+            raise error from None
+
+    def _document(
+        self, state: State, seen: dict[str, float] | None = None
+    ) -> dict[str, Any]:
+        found = cluster_status(
+            state.tip,
+            state.read_at,
+            state.snapshot,
+            self._plan,
+            closed=self._settled_too,
+            dump=self._percyd.kept.dump,
+            seen=seen,
+        )
+        if self._plan is None:
+            self._left_out = len(state.snapshot.plans) - len(found["plans"])
+        return found
+
+    def _page(
+        self,
+        console: Console,
+        document: dict[str, Any],
+        warnings: Sequence[str],
+        limit: int = ROWS,
+    ) -> None:
+        from percyd.cli.status import render_status
+
+        render_status(console, document, warnings, self._left_out, limit)
