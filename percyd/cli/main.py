@@ -18,6 +18,7 @@ COMMANDS = {
     "worker": "percyd.cli.serve:worker",
     "stop": "percyd.cli.life:stop",
     "service": "percyd.cli.life:service",
+    "uninstall": "percyd.cli.uninstall:uninstall",
     "status": "percyd.cli.reads:status",
     "plan": "percyd.cli.plan:plan",
     "run": "percyd.cli.run:run",

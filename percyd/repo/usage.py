@@ -19,7 +19,8 @@ from percyd.repo import filelock
 
 log = logging.getLogger(__name__)
 
-_FILE = "percyd-users"
+#: The file whose lock they hold, in the repository.
+FILE = "percyd-users"
 #: A git process may outlive the percyd that started it; it holds a lock for a moment.
 _ORPHAN_S = 10.0
 
@@ -34,14 +35,14 @@ class Usage:
     def __init__(self, git_dir: Path) -> None:
         self._close: Callable[[], object] = bool
         try:
-            fd = os.open(git_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            fd = os.open(git_dir / FILE, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:
             return  # nothing can be written here: git will say so
         self._close = weakref.finalize(self, os.close, fd)
         if filelock.try_to_take(fd, fcntl.LOCK_EX):
             _sweep(git_dir, fd)
         # Not without it: the next one to come would remove what is written here.
-        filelock.take(fd, fcntl.LOCK_SH, git_dir / _FILE)
+        filelock.take(fd, fcntl.LOCK_SH, git_dir / FILE)
 
     def end(self) -> None:
         """Let go; also done when nobody refers to it any more."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from percyd.clock import SystemClock
+from percyd.home import FileLock
 from tests.support.checker import check
 from tests.support.daemonised import until
 from tests.support.gitrepo import git, has_ended, make_repo
@@ -190,3 +191,40 @@ def test_the_unit_starts_this_clone_wherever_it_is_read(
     assert f"Environment=PERCYD_STATE_DIR={tmp_path}/state\n" in done.out
     assert "systemctl --user enable --now percyd-shop-" in done.err
     assert "<key>KeepAlive</key>" in user.percyd("service", "--launchd").out
+
+
+def test_what_percyd_keeps_here_goes_when_nothing_is_lost_by_it(
+    user: NewUser, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    a_task(user, STUBBORN.format(marks=marks).replace("trap", ": trap"))
+    daemon = start("serve", cwd=user.clone)
+    until((marks / "pid").exists, "its program runs", within_s=60)
+    home = the_lock(tmp_path).parents[1]
+
+    refused = user.percyd("uninstall", "--yes", code=1)
+    assert f"percyd runs in this clone: process {daemon.pid}" in refused.said[0]
+    daemon.kill()
+    finish(daemon)
+    until(lambda: has_ended(int((marks / "pid").read_text())), "its program is gone")
+    slot = home / "locks" / "slot-0.lock"
+    until(lambda: FileLock(slot).is_free(), "its supervisor is gone")
+    asked = user.percyd("uninstall", code=1)
+    assert asked.said == ["percyd: nothing was removed; --yes removes it"]
+    assert f"the worktree {home}/slots/0/p.a.1 is rescued before" in asked.out
+    away = user.remote.rename(tmp_path / "away")
+    user.percyd("uninstall", "--yes", code=3)
+    assert (home / "slots/0/p.a.1/half.txt").exists()
+    away.rename(user.remote)
+
+    before = user.refs()
+    removed = user.percyd("uninstall", "--yes")
+
+    assert "percy/plan/*  (1)" in removed.out
+    assert list((tmp_path / "state").iterdir()) == []
+    after = user.refs()
+    assert before.keys() < after.keys()
+    assert git(user.remote, "show", "refs/percy/rescue/p.a/1:half.txt") == "half"
+    assert user.percyd("uninstall").out == "nothing is kept here for this clone\n"
+    assert check(user.remote) == []
