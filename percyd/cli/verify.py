@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from percyd.cli.common import Options, common, finish_read, pass_options, print_json
+from percyd.core.words import counted
 from percyd.errors import PercydError, RemoteUnreachable, UnknownIdError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def verify(options: Options, commits: str | None) -> int:
     """Check the history of percy/state against the format and the protocol.
 
     RANGE is A..B, A.. or a commit, and means what came after A, up to B; without one,
-    all up to the remote's tip is checked. The exit code is 1 if anything is wrong.
+    all up to the remote's tip is checked. The exit code is 1 if anything is wrong; what a
+    later repair has put right is reported as mended, and is nothing wrong.
     """
     # A walk makes no cycles, and looking for some takes a sixth of its time.
     gc.disable()
@@ -44,7 +46,7 @@ def verify(options: Options, commits: str | None) -> int:
         _print(options, found)
     if old is not None:
         finish_read(*old)
-    return PercydError.exit_code if found.violations else 0
+    return 0 if found.is_good else PercydError.exit_code
 
 
 def _tip(percyd: Percyd) -> tuple[str, tuple[State, RemoteUnreachable] | None]:
@@ -101,12 +103,15 @@ def _resolve(hub: Hub, name: str, newest: str) -> str:
 def _print(options: Options, found: Verified) -> None:
     for violation in found.violations:
         click.echo(str(violation))
-    commits = "1 commit" if found.commits == 1 else f"{found.commits} commits"
+    commits = counted(found.commits, "commit")
     count = len(found.violations)
     if not count:
         click.echo(f"{commits}, no violation")
         return
-    what = "1 violation" if count == 1 else f"{count} violations"
+    what = counted(count, "violation")
+    if found.is_good:
+        options.say(f"percyd: {what} in {commits}, mended: nothing is wrong now")
+        return
     options.say(
         f"percyd: {what} in {commits}; they stay in the history: percyd doctor says "
         "what is to be mended, percyd verify COMMIT.. looks at what follows"

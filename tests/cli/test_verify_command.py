@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,12 @@ def test_a_commit_by_hand_is_reported_with_commit_and_file(tmp_path: Path) -> No
     document = user.percyd("verify", "--json", code=1).document
     assert document["commits"] == 2
     assert {v["commit"] for v in document["violations"]} == {bad}
-    assert {"commit": bad, "path": "notes.txt", "what": "is no file of the format"} in (
-        document["violations"]
-    )
+    assert {
+        "commit": bad,
+        "path": "notes.txt",
+        "what": "is no file of the format",
+        "mended_by": None,
+    } in document["violations"]
     assert user.percyd("verify", good).out == "1 commit, no violation\n"
     assert user.percyd("verify", f"..{good[:10]}").out == "1 commit, no violation\n"
     assert user.percyd("verify", f"{bad}..").out == "0 commits, no violation\n"
@@ -97,6 +101,28 @@ def test_a_commit_by_hand_is_reported_with_commit_and_file(tmp_path: Path) -> No
     assert report is not None
     with pytest.raises(AssertionError, match=r"notes\.txt"):
         assert_verified(user.remote)
+
+
+@pytest.mark.spoiled
+def test_what_the_printed_command_has_mended_is_told_and_is_nothing_wrong(
+    tmp_path: Path,
+) -> None:
+    user = new_user(tmp_path)
+    bad = by_hand(user, "percy.json")
+    refused = user.percyd("status", code=4).said[0]
+    assert user.percyd("verify", code=1).said[0].startswith("percyd: ")
+    way = refused[refused.index("git --git-dir=") :]
+    subprocess.run(["/bin/sh", "-c", way], check=True, capture_output=True)
+    repair = tip(user.remote, STATE)
+
+    done = user.percyd("verify")
+
+    assert done.said[0].endswith("mended: nothing is wrong now")
+    lines = done.out.splitlines()
+    assert lines
+    for line in lines:
+        assert line.startswith(bad[:12])
+        assert line.endswith(f"(mended by {repair[:12]})")
 
 
 @pytest.mark.spoiled

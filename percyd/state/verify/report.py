@@ -22,22 +22,31 @@ class Violation:
 
     ``path`` is the file, a full ref name, or empty for the commit itself. Both texts are
     made printable and cut: whoever pushed by hand may have put anything there.
+    ``mended_by`` is the later repair that has put it right; the violation stays in the
+    history.
     """
 
     commit: Oid
     path: str
     what: str
+    mended_by: Oid | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", escaped(self.path, _PATH_LENGTH))
         object.__setattr__(self, "what", escaped(self.what, _WHAT_LENGTH))
 
     def __str__(self) -> str:
-        return f"{self.commit[:12]} {self.path or '(commit)'}: {self.what}"
+        mended = f" (mended by {self.mended_by[:12]})" if self.mended_by else ""
+        return f"{self.commit[:12]} {self.path or '(commit)'}: {self.what}{mended}"
 
     def as_json(self) -> dict[str, Any]:
         """The violation as one JSON document."""
-        return {"commit": self.commit, "path": self.path, "what": self.what}
+        return {
+            "commit": self.commit,
+            "path": self.path,
+            "what": self.what,
+            "mended_by": self.mended_by,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,11 @@ class Verified:
 
     commits: int
     violations: tuple[Violation, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong now: there is no violation that is not mended."""
+        return all(violation.mended_by for violation in self.violations)
 
     def as_json(self) -> dict[str, Any]:
         """The report as one JSON document."""

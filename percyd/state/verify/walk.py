@@ -18,6 +18,7 @@ from percyd.state.verify.commits import Link, StateCommit
 from percyd.state.verify.decoding import Contents, Decoder
 from percyd.state.verify.form import judge_form, judge_trailers
 from percyd.state.verify.landings import Landed, judge_landed, judge_landings
+from percyd.state.verify.mending import Mending
 from percyd.state.verify.others import judge_agents, judge_files
 from percyd.state.verify.plans import judge_plans
 from percyd.state.verify.report import RemoteRefs, Verified, Violation
@@ -93,6 +94,7 @@ class _Walk:
         self._tokens: dict[str, str] = {}
         self._base: Oid | None = None
         self._gap = False
+        self._mending = Mending()
         self.found: list[Violation] = []
         self.begins: dict[tuple[str, int], Oid] = {}
         self.ends: dict[tuple[str, int], Oid] = {}
@@ -132,6 +134,17 @@ class _Walk:
                 first = False
 
     def _judge(self, commit: StateCommit, contents: Contents, first: bool) -> None:
+        before = len(self.found)
+        op = self._judge_commit(commit, contents, first)
+        if len(self.found) > before:
+            self._mending.note(commit)
+        elif op == Op.REPAIR:
+            self.found = self._mending.after(commit, self.found)
+
+    def _judge_commit(
+        self, commit: StateCommit, contents: Contents, first: bool
+    ) -> str | None:
+        """Answers what the commit says it does, if it can be read."""
         oid = commit.link.oid
         trailers = codec.parse_trailers(commit.message)
         for what in judge_form(commit, trailers, first):
@@ -143,7 +156,7 @@ class _Walk:
         if commit.files is None:
             self.say(oid, "", "its tree cannot be read")
             self._gap = True
-            return
+            return None
         step = self._decoder.step(
             commit, trailers, contents, lambda path, what: self.say(oid, path, what)
         )
@@ -154,6 +167,7 @@ class _Walk:
             if diff.new is not None and diff.new.claim is not None:
                 self._tokens.setdefault(diff.new.claim, diff.new.id)
         self._gap = False
+        return step.op
 
     def _judge_step(self, step: Step, *, changes_nothing: bool) -> None:
         if changes_nothing:
