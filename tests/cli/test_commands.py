@@ -207,7 +207,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert done.err.startswith("percyd: ")
 
 
-@pytest.mark.parametrize("args", [(), ("plan",), ("task",)])
+@pytest.mark.parametrize("args", [(), ("plan",), ("task",), ("agent",)])
 def test_a_group_alone_shows_its_help(tmp_path: Path, args: tuple[str, ...]) -> None:
     done = percyd(tmp_path, *args, code=2)
     assert done.err.startswith("Usage: percyd")

@@ -236,7 +236,7 @@ class Retry:
         if plan.result is not None and plan.result.landed_commit is not None:
             raise IllegalTransition(
                 f"plan {plan.id} has landed and is closed for good",
-                hint="make a new plan for what is left",
+                hint=f"percyd plan rerun {plan.id} does it all again as a new plan",
             )
         dead = self._dead_dependency(snapshot, task)
         if dead is not None:
