@@ -240,14 +240,17 @@ class Snapshot:
                 result = replace(result, held=result.held.delete(task_id))
         return replace(result, plans=result.plans.delete(plan_id))
 
-    def without(self, *records: Plan | Agent) -> Snapshot:
-        """This snapshot without agents, and without plans and all that is theirs."""
+    def without(self, *entries: Plan | Agent | SourceFile) -> Snapshot:
+        """This snapshot without agents, and without plans and all that is theirs.
+
+        A document that is gone has given way to the one that is there.
+        """
         result = self
-        for record in records:
-            if isinstance(record, Plan):
-                result = result.remove_plan(record.id)
-            else:
-                result = result.remove_agent(record.id)
+        for entry in entries:
+            if isinstance(entry, Plan):
+                result = result.remove_plan(entry.id)
+            elif isinstance(entry, Agent):
+                result = result.remove_agent(entry.id)
         return result
 
     def remove_source(self, plan_id: str) -> Snapshot:

@@ -27,6 +27,8 @@ from percyd.state.follower import State
 
 #: Word for a tip that this clone has followed although history was rewritten.
 AMENDED = "amended"
+#: So much of an archive is read for its first line, which is the plan's record.
+_LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Standing(Enum):
@@ -118,12 +120,14 @@ class Standings:
     def _archived_source(self, name: str, tip: Oid) -> Source | None:
         """Where an archived plan came from; archives never change."""
         if name not in self._archived:
-            read = self.hub.reader.read(f"{tip}:archive/{name}.jsonl")
+            start = self.hub.reader.read_start(
+                f"{tip}:archive/{name}.jsonl", _LONGEST_LINE
+            )
+            first = (start or b"").partition(b"\n")[0]
             try:
-                record = decode_archive(name, read[2])[0] if read else None
+                self._archived[name] = decode_archive(name, first)[0].source
             except StateRefused:
-                record = None  # `percyd verify` reports it
-            self._archived[name] = record.source if record else None
+                self._archived[name] = None  # `percyd verify` reports it
         return self._archived[name]
 
     def renamed_from(self, file: PlanFile, snapshot: Snapshot) -> Plan | None:

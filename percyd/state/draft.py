@@ -23,7 +23,7 @@ from percyd.core.operations.base import (
 )
 from percyd.core.operations.landing import lands_when_closed
 from percyd.core.operations.plans import Close, Resolve, is_closable
-from percyd.core.records import Agent
+from percyd.core.records import Plan
 from percyd.core.refs import Oid, RefMove
 from percyd.core.snapshot import Snapshot, SourceFile
 from percyd.errors import PercydError
@@ -182,7 +182,7 @@ def _paths_of_the_gone(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
     """Every file of the records that a decision removes."""
     for record in decision.gone:
         yield codec.path_of(record)
-        if isinstance(record, Agent):
+        if not isinstance(record, Plan):
             continue
         state = snapshot.plans[record.id]
         yield from (codec.path_of(task) for task in state.tasks.values())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from percyd.core.operations.archive import ArchivePlan, Kept
 from percyd.core.operations.plans import Retry
 from percyd.core.operations.steer import CancelPlan, CancelTask
 from percyd.core.records import Plan
@@ -303,6 +304,47 @@ def test_a_renamed_or_deleted_file_cancels_nothing_and_runs_nothing_twice(
     assert {record_of(shop.percyd, n).status.value for n in ("two", "three")} == {
         "ready"
     }
+
+
+def test_a_file_may_change_its_ending_with_its_content(shop: Shop) -> None:
+    commit(shop.clone, {FILE: PLAN})
+    looked(shop.percyd)
+    body = f"---\n{MORE}---\nAll about it.\n"
+    commit(shop.clone, {FILE: None, ".percy/plans/two.md": body})
+    assert looked(shop.percyd) == ["two, 1 added"]
+    listing = git(shop.remote, "ls-tree", "--name-only", "percy/state", "plans/two/")
+    assert "plans/two/source.md" in listing.splitlines()
+    assert "plans/two/source.yaml" not in listing.splitlines()
+    percyd = again(shop.percyd)
+    assert percyd.store.refresh().snapshot.plans["two"].source == "md"
+    percyd.close()
+    commit(shop.clone, {".percy/plans/two.md": body.replace("about", "of")})
+    assert looked(shop.percyd) == ["two, no task changed"]
+    assert record_of(shop.percyd).description == "All of it."
+
+
+def test_the_file_of_an_archived_plan_is_known_by_its_content(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit(shop.clone, {FILE: PLAN})
+    looked(shop.percyd)
+    finish(shop)
+    shop.store.apply(ArchivePlan(shop.store.stamp(), "two", Kept(plans=0)))
+    for _ in range(2):
+        percyd = again(shop.percyd)
+        assert looked(percyd) == []
+        assert percyd.intake.problems == []
+        percyd.close()
+    assert told(caplog, "plan_finished") == []
+    commit(shop.clone, {FILE: MORE})
+    for _ in range(2):
+        percyd = again(shop.percyd)
+        assert looked(percyd) == []
+        percyd.close()
+    (why,) = told(caplog, "plan_finished")
+    assert "plan two is archived" in why
+    assert rerun(shop.percyd.intake, "two").plan == "two-2"
+    assert looked(shop.percyd) == []
 
 
 def test_what_was_taken_in_by_another_word_is_edited_by_none(shop: Shop) -> None:

@@ -25,7 +25,7 @@ from percyd.core.edges import (
 )
 from percyd.core.records import Agent, Landing, Plan, Task
 from percyd.core.refs import MergeConflict, Merged, Oid, RefMove
-from percyd.core.snapshot import Entry, Snapshot
+from percyd.core.snapshot import Entry, Snapshot, SourceFile
 from percyd.errors import IllegalTransition, StaleClaim, UnknownIdError
 
 #: The tips of refs on the remote; a ref that is not in it was not asked for.
@@ -49,7 +49,8 @@ class Stamp:
 class Decision:
     """What an operation changes: records, refs, and the words of its commit.
 
-    ``gone`` are records that are removed: a plan with its tasks and its document.
+    ``gone`` is what is removed: a plan with its tasks and its document, an agent, or a
+    document whose ending has changed.
     """
 
     op: Op
@@ -57,7 +58,7 @@ class Decision:
     puts: tuple[Entry, ...] = ()
     moves: tuple[RefMove, ...] = ()
     trailers: tuple[tuple[str, str], ...] = ()
-    gone: tuple[Plan | Agent, ...] = ()
+    gone: tuple[Plan | Agent | SourceFile, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:

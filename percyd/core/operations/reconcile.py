@@ -155,11 +155,14 @@ class Reconcile:
         edit.check_graph()
         plan = edit.plan()
         changes = edit.changes()
+        ext = snapshot.plans[name].source
+        is_other = ext is not None and ext != self.source.ext
         return Reconciled(
             Op.RECONCILE,
             f"{name}, {changes.words}",
             (plan, *edit.puts.values(), self.source),
             trailers=trailers_of(name, *edit.puts.values()),
+            gone=(SourceFile(name, ext, b""),) if ext and is_other else (),
             plan=name,
             changes=changes,
         )
