@@ -16,6 +16,7 @@ from percyd.cli.common import (
     print_json,
     reading,
 )
+from percyd.cli.names import any_ids
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,7 @@ _LONGEST_LINE = 100_000
 
 
 @click.command()
-@click.argument("what", required=False, metavar="[PLAN|TASK]")
+@click.argument("what", required=False, metavar="[PLAN|TASK]", shell_complete=any_ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens next.")
 @click.option("-n", "--limit", type=click.IntRange(1), help="Only the newest events.")
 @common
@@ -51,7 +52,7 @@ def log(options: Options, what: str | None, follow: bool, limit: int | None) -> 
             _follow(options, percyd, watch, what, limit)
         return
     with reading(options, in_workspace=True) as (percyd, state, _):
-        found = _Wanted(state, what).events(percyd.hub.git, state, limit=limit)
+        found = _Wanted(percyd, state, what).events(percyd.hub.git, state, limit=limit)
         if options.json:
             print_json({"events": [event.as_json() for event in found]})
         else:
@@ -67,7 +68,7 @@ def _follow(
 ) -> None:
     out = _lines()
     state = watch.first()
-    wanted = _Wanted(state, what)
+    wanted = _Wanted(percyd, state, what)
     _print(options, out, wanted.events(percyd.hub.git, state, limit=limit))
     while True:
         percyd.clock.wait(threading.Event(), _FOLLOW_S)
@@ -81,14 +82,16 @@ def _follow(
 class _Wanted:
     """Which events are asked for."""
 
-    def __init__(self, state: State, what: str | None) -> None:
+    def __init__(self, percyd: Percyd, state: State, what: str | None) -> None:
+        from percyd.views.archived import with_archived
         from percyd.views.show import plan_show, task_show
 
+        snapshot = with_archived(percyd.hub.reader, state, what)
         self._plan = self._task = None
         if what is not None and "." in what:
-            self._task = task_show(state.snapshot, what)["id"]
+            self._task = task_show(snapshot, what)["id"]
         elif what is not None:
-            self._plan = plan_show(state.snapshot, what)["id"]
+            self._plan = plan_show(snapshot, what)["id"]
 
     def events(
         self,

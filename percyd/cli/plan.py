@@ -147,8 +147,9 @@ def list_(options: Options) -> None:
 def show(options: Options, plan_id: str) -> None:
     """Show one plan with its tasks."""
     from percyd.cli.plans_show import render_plan
+    from percyd.views.archived import with_archived
     from percyd.views.show import plan_show
 
-    with reading(options) as (_, state, _):
-        found = plan_show(state.snapshot, plan_id)
+    with reading(options) as (percyd, state, _):
+        found = plan_show(with_archived(percyd.hub.reader, state, plan_id), plan_id)
         options.show(found, lambda c: render_plan(c, found))

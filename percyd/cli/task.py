@@ -50,11 +50,12 @@ def list_(options: Options, plan_id: str | None) -> None:
 def show(options: Options, task_id: str) -> None:
     """Show one task: why it waits, its attempts, its result."""
     from percyd.cli.tasks_show import render_task
+    from percyd.views.archived import with_archived
     from percyd.views.rescues import kept_of
     from percyd.views.show import task_show
 
     with reading(options, in_workspace=True) as (percyd, state, is_new):
-        found = task_show(state.snapshot, task_id)
+        found = task_show(with_archived(percyd.hub.reader, state, task_id), task_id)
         kept = kept_of(percyd.hub, found["id"], ask_remote=is_new)
         found["kept"] = {str(each.attempt): each.ref for each in kept}
         logs = [str(path) for path in percyd.home.logs_of(found["id"])]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from percyd.cli.common import Options, common, pass_options, print_json, reading
+from percyd.cli.names import task_ids
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", shell_complete=task_ids)
 @click.option("--stat", is_flag=True, help="A line for each file instead of the patch.")
 @common
 @pass_options
@@ -19,10 +20,12 @@ def diff(options: Options, task_id: str, stat: bool) -> None:
     newest work that was kept of it, on a rescue ref: stderr says which.
     """
     from percyd.cli import patches
+    from percyd.views.archived import with_archived
     from percyd.views.changes import find_change
 
     with reading(options, in_workspace=True) as (percyd, state, _):
-        found = find_change(percyd.hub, state.snapshot, task_id)
+        snapshot = with_archived(percyd.hub.reader, state, task_id)
+        found = find_change(percyd.hub, snapshot, task_id)
         git = percyd.hub.git
         if options.json:
             document = {

@@ -18,6 +18,7 @@ from percyd.cli.common import (
     print_json,
     reading,
 )
+from percyd.cli.names import task_ids
 
 if TYPE_CHECKING:
     from percyd.cli.following import Watch
@@ -32,7 +33,7 @@ _LOOK_S = 1.0
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", shell_complete=task_ids)
 @click.option(
     "-f",
     "--follow",
@@ -80,10 +81,12 @@ def log(
 def _find(
     options: Options, percyd: Percyd, state: State, task_id: str, attempt: int | None
 ) -> AttemptLog:
+    from percyd.views.archived import with_archived
     from percyd.views.logs import agent_of, find_log, where_run
     from percyd.views.show import need_task
 
-    task = need_task(state.snapshot, task_id)
+    snapshot = with_archived(percyd.hub.reader, state, task_id)
+    task = need_task(snapshot, task_id)
     found = find_log(percyd.home, state.snapshot, task, attempt)
     if attempt is None and task.attempt > found.attempt:
         where = where_run(state.snapshot, agent_of(task, task.attempt))

@@ -50,7 +50,7 @@ def need_plan(snapshot: Snapshot, plan: str) -> PlanState:
     if plan in snapshot.archived:
         raise UnknownIdError(
             f"plan {plan} is archived",
-            hint=f"its records are in archive/{plan}.jsonl of percy/state",
+            hint=f"percyd plan show {plan} shows it, percyd plan rerun {plan} does it again",
         )
     raise _unknown("plan", plan, nearest(plan, snapshot.plans))
 

@@ -90,6 +90,7 @@ class Worker:
         self._through: set[tuple[str, int]] = set()
         self._claims_under_way = 0
         self._owed: list[tuple[Task, Ending]] = []
+        self._has_joined = False
         self._draining = False
         self._stopping = False
         self.fenced = False
@@ -97,6 +98,7 @@ class Worker:
     def join(self) -> None:
         """Register the agent."""
         self._store.apply(Join(self._store.stamp(), self.agent))
+        self._has_joined = True
 
     @property
     def busy(self) -> int:
@@ -244,7 +246,7 @@ class Worker:
         """Stop attempts whose claim is gone, and all of them if the agent is."""
         snapshot = self._store.state.snapshot
         card = snapshot.agents.get(self.agent.id)
-        if card is not None and card.status is not AgentStatus.JOINED:
+        if self._has_joined and (card is None or card.status is not AgentStatus.JOINED):
             self.fence_off()
             return
         for running in self._all_running():

@@ -96,8 +96,8 @@ def test_what_is_archived_can_be_shown_and_is_taken_in_no_more(
     with pytest.raises(UnknownIdError, match="archived"):
         plan_show(state.snapshot, "one")
     with ObjectReader(remote.git) as reader:
-        found = with_archived(reader, state.tip, state.snapshot, "one.a")
-        everything = with_all_archived(reader, state.tip, state.snapshot)
+        found = with_archived(reader, state, "one.a")
+        everything = with_all_archived(reader, state)
     shown = plan_show(found, "one")
     assert shown["title"] == "Plan one\u2028ü"
     assert (shown["status"], shown["task_summary"]["completed"]) == ("done", 1)

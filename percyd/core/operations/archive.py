@@ -83,7 +83,8 @@ class ArchivePlan:
         tasks = tuple(state.tasks[name] for name in sorted(state.tasks))
         return Decision(
             Op.ARCHIVE,
-            f"{self.plan}, {state.record.status}, {len(tasks)} tasks",
+            f"{self.plan}, {state.record.status}, {len(tasks)} task"
+            + "s" * (len(tasks) != 1),
             (ArchivedPlan(self.plan, (state.record, *tasks)),),
             trailers=trailers_of(self.plan),
             gone=(state.record,),
