@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "percyd.cli.verify:verify",
     "doctor": "percyd.cli.doctor:doctor",
     "config": "percyd.cli.reads:config",
+    "completion": "percyd.cli.completion:completion",
     "demo": "percyd.cli.demo:demo",
     "bench": "percyd.cli.bench:bench",
 }

@@ -15,6 +15,7 @@ from percyd.cli.common import (
     print_json,
     reading,
 )
+from percyd.cli.names import plan_ids
 from percyd.cli.plan_land import land
 from percyd.cli.plan_new import new
 from percyd.cli.steer import cancel_plan, pause, rerun, resume
@@ -109,7 +110,7 @@ def submit(options: Options, file: str) -> None:
 
 
 @plan.command()
-@click.argument("plan_id", metavar="ID")
+@click.argument("plan_id", metavar="ID", shell_complete=plan_ids)
 @common
 @pass_options
 def start(options: Options, plan_id: str) -> None:
@@ -141,7 +142,7 @@ def list_(options: Options) -> None:
 
 
 @plan.command()
-@click.argument("plan_id", metavar="ID")
+@click.argument("plan_id", metavar="ID", shell_complete=plan_ids)
 @common
 @pass_options
 def show(options: Options, plan_id: str) -> None:

@@ -7,10 +7,11 @@ from functools import partial
 import click
 
 from percyd.cli.common import Options, common, opened, pass_options, print_json
+from percyd.cli.names import plan_ids
 
 
 @click.command()
-@click.argument("plan_id", metavar="ID")
+@click.argument("plan_id", metavar="ID", shell_complete=plan_ids)
 @click.option(
     "--wait", is_flag=True, help="Wait for the merge of a base branch that has moved."
 )

@@ -12,10 +12,11 @@ from percyd.cli.common import (
     pass_options,
     print_json,
 )
+from percyd.cli.names import plan_ids
 
 
 @click.command()
-@click.argument("plan_id", required=False, metavar="[PLAN]")
+@click.argument("plan_id", required=False, metavar="[PLAN]", shell_complete=plan_ids)
 @click.option(
     "--all",
     "all_",

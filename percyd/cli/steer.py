@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from percyd.cli.common import Options, common, opened, pass_options, print_json
+from percyd.cli.names import plan_ids, task_ids
 
 if TYPE_CHECKING:
     from percyd.core.operations.base import Operation
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("plan_id", metavar="ID")
+@click.argument("plan_id", metavar="ID", shell_complete=plan_ids)
 @common
 @pass_options
 def pause(options: Options, plan_id: str) -> None:
@@ -33,7 +34,7 @@ def pause(options: Options, plan_id: str) -> None:
 
 
 @click.command()
-@click.argument("plan_id", metavar="ID")
+@click.argument("plan_id", metavar="ID", shell_complete=plan_ids)
 @common
 @pass_options
 def resume(options: Options, plan_id: str) -> None:
@@ -46,7 +47,7 @@ def resume(options: Options, plan_id: str) -> None:
 
 
 @click.command(name="cancel")
-@click.argument("plan_id", metavar="ID")
+@click.argument("plan_id", metavar="ID", shell_complete=plan_ids)
 @common
 @pass_options
 def cancel_plan(options: Options, plan_id: str) -> None:
@@ -69,7 +70,7 @@ def cancel_plan(options: Options, plan_id: str) -> None:
 
 
 @click.command(name="cancel")
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", shell_complete=task_ids)
 @common
 @pass_options
 def cancel_task(options: Options, task_id: str) -> None:
@@ -94,7 +95,7 @@ def cancel_task(options: Options, task_id: str) -> None:
 
 
 @click.command()
-@click.argument("plan_id", metavar="ID")
+@click.argument("plan_id", metavar="ID", shell_complete=plan_ids)
 @common
 @pass_options
 def rerun(options: Options, plan_id: str) -> None:

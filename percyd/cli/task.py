@@ -12,6 +12,7 @@ from percyd.cli.common import (
     print_json,
     reading,
 )
+from percyd.cli.names import plan_ids, task_ids
 from percyd.cli.steer import cancel_task
 from percyd.cli.task_diff import diff
 from percyd.cli.task_log import log
@@ -29,7 +30,7 @@ task.add_command(cancel_task)
 
 
 @task.command(name="list")
-@click.argument("plan_id", required=False, metavar="[PLAN]")
+@click.argument("plan_id", required=False, metavar="[PLAN]", shell_complete=plan_ids)
 @common
 @pass_options
 def list_(options: Options, plan_id: str | None) -> None:
@@ -44,7 +45,7 @@ def list_(options: Options, plan_id: str | None) -> None:
 
 
 @task.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", shell_complete=task_ids)
 @common
 @pass_options
 def show(options: Options, task_id: str) -> None:
@@ -67,7 +68,7 @@ def show(options: Options, task_id: str) -> None:
 
 
 @task.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", shell_complete=task_ids)
 @common
 @pass_options
 def retry(options: Options, task_id: str) -> None:

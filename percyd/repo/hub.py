@@ -19,12 +19,12 @@ import psutil
 from percyd.core.refs import MergeConflict, Merged, Oid
 from percyd.errors import GitError
 from percyd.repo import birth, lineage, merging, objects, snapshots
+from percyd.repo.adopted import ADOPTED_REF
 from percyd.repo.facts import TreeFacts, TreeScanner
 from percyd.repo.values import Identity, Remote
 from percyd.repo.wire import FETCH, SEEN_STATE, Wire
 from percyd.repo.wire import seen_ref as seen_ref
 
-ADOPTED_REF = "refs/percyd/adopted"
 PINS = "refs/percyd/pin/"
 #: Among the pins those of collected work: slot, then worktree.
 WORK_PINS = "work/"

@@ -243,8 +243,9 @@ def test_the_command_that_brings_a_deleted_state_back_works_as_it_is_printed(
     percyd(clone, "plan", "submit", ".percy/plans/two.yaml")
     good = refs(bare)[STATE]
     git(bare, "update-ref", "-d", STATE)
-    said = percyd(clone, "status", code=4).said[0]
-    subprocess.run(shlex.split(said.partition("push it back: ")[2]), check=True)
+    said, command = percyd(clone, "status", code=4).err.splitlines()[-2:]
+    assert said.endswith("; push it back:")
+    subprocess.run(shlex.split(command), check=True)
     assert refs(bare)[STATE] == good
     percyd(clone, "serve", "--until-idle")
 
