@@ -21,7 +21,7 @@ from percyd.cli.names import plan_ids
     "--all",
     "all_",
     is_flag=True,
-    help="Show landed and cancelled plans too; --json always does.",
+    help="Show landed and cancelled plans too, as --json does, and archived ones.",
 )
 @click.option("--watch", is_flag=True, help="Show it again when it changes, until ^C.")
 @common

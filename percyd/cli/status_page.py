@@ -17,6 +17,7 @@ from percyd.views.status import cluster_status
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from percyd.core.snapshot import Snapshot
     from percyd.session import Percyd
     from percyd.state.follower import State
 
@@ -31,6 +32,7 @@ class StatusPage:
         self._percyd = percyd
         self._plan = plan
         self._settled_too = whole or options.json
+        self._archived_too = whole and not options.json
         self._left_out = 0
 
     def show(self, *, watch: bool) -> None:
@@ -85,18 +87,28 @@ class StatusPage:
     def _document(
         self, state: State, seen: dict[str, float] | None = None
     ) -> dict[str, Any]:
+        snapshot = self._snapshot(state)
         found = cluster_status(
             state.tip,
             state.read_at,
-            state.snapshot,
+            snapshot,
             self._plan,
             closed=self._settled_too,
             dump=self._percyd.kept.dump,
             seen=seen,
         )
         if self._plan is None:
-            self._left_out = len(state.snapshot.plans) - len(found["plans"])
+            self._left_out = len(snapshot.plans) - len(found["plans"])
         return found
+
+    def _snapshot(self, state: State) -> Snapshot:
+        """The live plans, and of those in the archive what is asked for."""
+        from percyd.views.archived import with_all_archived, with_archived
+
+        reader = self._percyd.hub.reader
+        if self._plan is None and self._archived_too:
+            return with_all_archived(reader, state)
+        return with_archived(reader, state, self._plan)
 
     def _page(
         self,

@@ -35,5 +35,6 @@ def test_an_archived_plan_is_shown_from_its_archive(shop: Shop) -> None:
     assert "+mine" in percyd(shop.clone, "task", "diff", "p.a").out
     assert "archive: p, done, 1 task" in percyd(shop.clone, "log", "p").out
     assert percyd(shop.clone, "status", "--json").document["plans"] == []
+    assert "landed in main" in percyd(shop.clone, "status", "--all").out
     refused = percyd(shop.clone, "plan", "land", "p", code=2)
     assert "archived; percyd plan show p" in refused.err
