@@ -90,6 +90,11 @@ class BoundedFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """See `logging.Handler`: nothing can be told where nothing can be written."""
 
+    def close(self) -> None:
+        """See `logging.Handler`."""
+        with suppress(OSError):  # of what was not written yet
+            super().close()
+
 
 def log_to_stderr(*, quiet: bool, verbose: bool) -> None:
     """Send percyd's own log records to stderr."""

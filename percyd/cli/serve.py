@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import _thread
+import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +18,11 @@ from percyd.cli.common import Options, common, pass_options, print_json
 from percyd.cli.detach import DETACH, READY_FD, let_go_of_the_terminal, start_detached
 from percyd.cli.logs import log_to_nobody, log_to_stderr, logged_to
 from percyd.errors import WorkFailed
+
+if TYPE_CHECKING:
+    from percyd.session import Percyd
+
+log = logging.getLogger(__name__)
 
 #: What the second signal still leaves for an orderly end.
 _LAST_WORDS_S = 3.0
@@ -115,7 +122,6 @@ def _run(
 ) -> int:
     from percyd.daemon import Daemon
     from percyd.life.notify import READY, STOPPING, ServiceManager
-    from percyd.life.seat import daemon_seat, worker_seat
 
     if ready_fd is None:
         log_to_stderr(quiet=options.quiet, verbose=options.verbose)
@@ -124,18 +130,13 @@ def _run(
     manager = ServiceManager(os.environ)
     with ExitStack() as held:
         percyd = options.open(flags)
-        percyd.home.ensure()
-        grace_s = percyd.effective.config.worker.grace_s
-        seat = (
-            daemon_seat(percyd.home, grace_s) if takes_in else worker_seat(percyd.home)
-        )
-        log = held.enter_context(seat)
-        held.enter_context(logged_to(log, verbose=options.verbose))
+        log_file = held.enter_context(_seat(percyd, takes_in=takes_in))
+        held.enter_context(logged_to(log_file, verbose=options.verbose))
         held.callback(percyd.close)
 
         def on_ready() -> None:
             if ready_fd is not None:
-                let_go_of_the_terminal(ready_fd, log)
+                let_go_of_the_terminal(ready_fd, log_file)
             manager.tell(READY)
 
         def end(number: int) -> None:
@@ -151,6 +152,8 @@ def _run(
         )
         with _EndOnSignal(end):
             outcome = daemon.run()
+        if ready_fd is not None:  # what is said below, nobody reads
+            log.info("ended", extra={"why": outcome.summary})
     ended_by_itself = until_idle and not daemon.stop.is_set()
     if ended_by_itself and not outcome.good:
         raise WorkFailed(outcome.words, hint=outcome.hint)
@@ -159,6 +162,16 @@ def _run(
     else:
         options.say(f"percyd: {outcome.summary}")
     return daemon.exit_code
+
+
+def _seat(percyd: Percyd, *, takes_in: bool) -> AbstractContextManager[Path]:
+    """The one seat of a clone's daemon, or one of its workers' seats."""
+    from percyd.life.seat import daemon_seat, worker_seat
+
+    percyd.home.ensure()
+    if takes_in:
+        return daemon_seat(percyd.home, percyd.effective.config.worker.grace_s)
+    return worker_seat(percyd.home)
 
 
 class _EndOnSignal:
