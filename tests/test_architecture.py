@@ -40,6 +40,7 @@ GROUPS = {
     "life": "daemon",
     "outcome": "daemon",
     "lookout": "daemon",
+    "hooking": "daemon",
     "demo": "daemon",
     "bench": "daemon",
     "doctor": "daemon",

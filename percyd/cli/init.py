@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from percyd.cli.common import Options, common, pass_options, print_json
+from percyd.cli.hook import show_lines
 from percyd.config import COMMITTED, template
 from percyd.errors import UsageError
 
@@ -23,6 +24,8 @@ def init(
     options: Options, base: str | None, runner: str | None, no_hooks: bool
 ) -> None:
     """Set percyd up in this repository. Again: only adds what is missing."""
+    from percyd.hooking import Hooks, install_quietly
+
     percyd = options.open()
     try:
         branch = percyd.initialise(base)
@@ -36,17 +39,24 @@ def init(
             ".percy/.gitignore": _IGNORE,
         }
         written = _write_missing(percyd.clone.work_tree, files)
+    hooks = Hooks.of(percyd.clone, percyd.environ)
+    installed, problem = ([], "") if no_hooks else install_quietly(hooks)
     if options.json:
-        print_json({"base": branch, "remote": percyd.remote.url, "written": written})
+        remote = percyd.remote.url
+        hooked = {"installed": installed, "problem": problem or None}
+        print_json(
+            {"base": branch, "remote": remote, "written": written, "hooks": hooked}
+        )
         return
     click.echo(f"percyd is set up: branch percy/state on {percyd.remote.url}")
     for name in written:
         click.echo(f"  wrote {name}")
-    if not no_hooks:
-        options.say(
-            "No git hooks were installed: this version has none yet; percyd serve "
-            "finds new plans by looking."
-        )
+    for name in installed:
+        click.echo(f"  installed the hook {hooks.folder.path / name}")
+    if problem:
+        options.say(f"percyd: no hooks: {problem}")
+    elif not no_hooks:
+        show_lines(options, hooks)
     if written:
         push = "" if percyd.remote.is_local else " && git push"
         click.echo("Next, commit it:")

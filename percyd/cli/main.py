@@ -27,6 +27,7 @@ COMMANDS = {
     "rescue": "percyd.cli.rescue:rescue",
     "log": "percyd.cli.log:log",
     "verify": "percyd.cli.verify:verify",
+    "hook": "percyd.cli.hook:hook",
     "doctor": "percyd.cli.doctor:doctor",
     "config": "percyd.cli.reads:config",
     "completion": "percyd.cli.completion:completion",

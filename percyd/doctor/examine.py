@@ -10,6 +10,7 @@ from percyd.clock import SystemClock, SystemRandomness
 from percyd.config import Effective, load
 from percyd.doctor import abilities, here, there, upkeep
 from percyd.doctor.check import Check, fine, of_error
+from percyd.doctor.hooks import hooks
 from percyd.doctor.mend import mend
 from percyd.errors import PercydError, RemoteUnreachable, UsageError
 from percyd.home import Home, state_root, workspace_of
@@ -35,6 +36,7 @@ _THERE: tuple[tuple[str, Examination], ...] = (
     ("pins", upkeep.pins),
 )
 _HERE: tuple[tuple[str, Examination], ...] = (
+    ("hooks", hooks),
     ("hub", here.hub),
     ("hub size", upkeep.hub_upkeep),
     ("disk", upkeep.disk),
