@@ -223,7 +223,7 @@ def run_guarded(act: Callable[[], int | None]) -> int:
 def _where_it_broke(error: Exception) -> str:
     """With ``-v`` the traceback goes to a log file (CLI 1): where it is, what to do."""
     if "-v" not in sys.argv and "--verbose" not in sys.argv:
-        return "-v keeps where in a log file; please report it"
+        return "-v writes where to a log file; please report it"
     from percyd.cli.logs import keep_traceback
     from percyd.home import state_root
 

@@ -154,8 +154,7 @@ def _run(
             outcome = daemon.run()
         if ready_fd is not None:  # what is said below, nobody reads
             log.info("ended", extra={"why": outcome.summary})
-    ended_by_itself = until_idle and not daemon.stop.is_set()
-    if ended_by_itself and not outcome.good:
+    if until_idle and not daemon.stop.is_set() and not outcome.good:
         raise WorkFailed(outcome.words, hint=outcome.hint)
     if options.json:
         print_json({"completed": outcome.completed, "plans": list(outcome.plans)})

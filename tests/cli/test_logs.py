@@ -13,6 +13,8 @@ import pytest
 
 from percyd.cli.logs import BoundedFile, log_to_stderr, logged_to
 from percyd.errors import PercydError
+from tests.support.gitrepo import make_repo
+from tests.support.newuser import finish, start
 
 log = logging.getLogger("percyd.somewhere")
 
@@ -85,3 +87,18 @@ def test_a_full_disk_costs_lines_and_nothing_else(
         handler.stream = Path("/dev/full").open("w")  # noqa: SIM115 - it closes it
         log.info("started")
     assert stderr.getvalue() == ""
+
+
+def test_what_breaks_percyd_itself_is_told_in_one_line(tmp_path: Path) -> None:
+    clone, broken = make_repo(tmp_path / "clone"), {"PERCY_FAILPOINT": "no-such-place"}
+    plain = finish(start("status", cwd=clone, **broken))
+    assert (plain.code, len(plain.err.splitlines())) == (1, 1)
+    assert "itself failed" in plain.err
+    assert "; -v writes where to a log file" in plain.err
+    assert not (tmp_path / "state" / "tracebacks.log").exists()
+
+    told = finish(start("-v", "status", cwd=clone, **broken))
+    kept = tmp_path / "state" / "tracebacks.log"
+    assert len(told.err.splitlines()) == 1
+    assert f"; {kept} says where" in told.err
+    assert "  Traceback (most recent call last):" in kept.read_text().splitlines()
