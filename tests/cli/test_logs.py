@@ -91,13 +91,13 @@ def test_a_full_disk_costs_lines_and_nothing_else(
 
 def test_what_breaks_percyd_itself_is_told_in_one_line(tmp_path: Path) -> None:
     clone, broken = make_repo(tmp_path / "clone"), {"PERCY_FAILPOINT": "no-such-place"}
-    plain = finish(start("status", cwd=clone, **broken))
+    plain = finish(start("serve", cwd=clone, **broken))
     assert (plain.code, len(plain.err.splitlines())) == (1, 1)
     assert "itself failed" in plain.err
     assert "; -v writes where to a log file" in plain.err
     assert not (tmp_path / "state" / "tracebacks.log").exists()
 
-    told = finish(start("-v", "status", cwd=clone, **broken))
+    told = finish(start("-v", "serve", cwd=clone, **broken))
     kept = tmp_path / "state" / "tracebacks.log"
     assert len(told.err.splitlines()) == 1
     assert f"; {kept} says where" in told.err
