@@ -14,6 +14,7 @@ from percyd.errors import (
     EditRefused,
     InvalidPlan,
     PercydError,
+    PlanChanged,
     PlanDiverged,
     PlanFinished,
     PlanRenamed,
@@ -22,7 +23,7 @@ from percyd.intake.build import Base, build
 from percyd.intake.documents import Checked, read, refuse_landing
 from percyd.intake.files import PlanFile
 from percyd.intake.standing import AMENDED, Standing, Standings
-from percyd.intake.told import Told
+from percyd.intake.told import Told, Word
 from percyd.repo import discover
 from percyd.repo.discover import Clone
 from percyd.repo.hub import Hub
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 REPORTS = (PlanFinished, PlanDiverged, PlanRenamed)
 #: Word for a version of a file that an archived plan has run.
 _ARCHIVED = "archived"
+#: How often an edit is worked out anew because somebody else has edited the plan.
+_TRIES = 3
 
 
 @dataclass(slots=True)
@@ -66,9 +69,24 @@ class Edits:
         Raises:
             PlanFinished, PlanDiverged, PlanRenamed: nothing was done, as a person
                 should know.
-            PlanChanged: somebody else was quicker; the next look is at what is then.
+            PlanChanged: somebody else was quicker, several times.
             InvalidPlan, InvalidConfig: with every problem.
         """
+        for _ in range(_TRIES):
+            try:
+                return self._follow(file, plan, branch, source)
+            except PlanChanged as error:
+                changed = error
+                snapshot = self.store.refresh().snapshot
+                plan = self.plan_of(file, snapshot) or plan
+        raise changed
+
+    def _follow(
+        self, file: PlanFile, plan: Plan, branch: str, source: Source
+    ) -> Applied | None:
+        if plan.status in CLOSED and _word(PlanFinished.code, file) in self.told:
+            # A look costs ten git commands, and there may be many such files.
+            raise _finished(plan.id, plan.status, file)
         state = self.store.state
         standing = self.standings.of(file, plan, branch, state)
         if standing in (Standing.SAME, Standing.OLDER):
@@ -94,7 +112,7 @@ class Edits:
             PlanFinished: an archived plan has run another version of it.
             PlanRenamed: it is the file of a plan that is there, renamed.
         """
-        word = (_ARCHIVED, file.name, file.blob)
+        word = _word(_ARCHIVED, file)
         if plan_id_of(file.name)[0] in state.snapshot.archived:
             if word in self.told:
                 return True
@@ -117,7 +135,7 @@ class Edits:
 
     def tell(self, file: PlanFile, error: PercydError) -> None:
         """Tell of one version of a file, once for ever in this clone."""
-        word = (error.code, file.name, file.blob)
+        word = _word(error.code, file)
         if word not in self.told:
             log.warning(error.code, extra={"plan": file.name, "why": str(error)})
             self.told.add(word)
@@ -157,6 +175,10 @@ class Edits:
             return Version(plan, tuple(task for task in tasks if task.type != "land"))
         base = Base(document.base or shaped.base or branch, plan.base_commit)
         return Version(*build(plan.id, document, shaped, base, plan.source))
+
+
+def _word(what: str, file: PlanFile) -> Word:
+    return what, file.name, file.blob
 
 
 def _finished(plan_id: str, status: str, file: PlanFile) -> PlanFinished:

@@ -188,6 +188,12 @@ def test_an_amended_commit_takes_the_place_of_the_one_before(
     (shop.clone / FILE).write_text(PLAN)
     git(shop.clone, "commit", "-qa", "--amend", "--allow-empty", "-m", "back")
     assert looked(shop.percyd) == ["two, 1 cancelled"]
+    # It was published already: until it is pushed again the remote has the old one.
+    push(shop.clone, "-f")
+    (shop.clone / FILE).write_text(MORE.replace("Two", "Last"))
+    git(shop.clone, "commit", "-qa", "--amend", "-m", "last")
+    assert looked(shop.percyd) == ["two, 1 reopened"]
+    assert looked(another) == looked(shop.percyd) == []
     assert told(caplog, "plan_diverged") == []
 
 
@@ -229,6 +235,24 @@ def test_two_clones_that_swap_rewritten_commits_do_not_change_it_to_and_fro(
         changes += looked(another)
     assert len(changes) <= 4
     assert looked(shop.percyd) == looked(another) == []
+
+
+def test_an_edit_is_worked_out_anew_when_somebody_else_was_quicker(
+    shop: Shop,
+) -> None:
+    commit(shop.clone, {FILE: PLAN})
+    looked(shop.percyd)
+    late = again(shop.percyd)
+    late.store.refresh()
+    commit(shop.clone, {FILE: MORE})
+    assert looked(shop.percyd) == ["two, 1 added"]
+    commit(shop.clone, {FILE: PLAN.replace("Two", "Late")})
+    (file,) = late.intake.files()
+    applied = late.intake.take_file(file)
+    assert applied is not None
+    assert applied.decision is not None
+    assert applied.decision.subject == "two, 1 cancelled"
+    late.close()
 
 
 def finish(shop: Shop, plan: str = "two") -> None:
