@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from percyd.cli.tables import Json
+    from percyd.core.snapshot import Snapshot
     from percyd.session import Percyd
     from percyd.views.rescues import Kept
 
@@ -34,11 +35,13 @@ def list_(options: Options) -> None:
 
     That is what is on the remote's rescue refs, and results that this machine alone has.
     """
+    from percyd.views.archived import with_all_archived
     from percyd.views.rescues import row
 
     with reading(options) as (percyd, state, is_new):
-        found = _all(percyd, is_new=is_new)
-        rows = [row(percyd.hub, state.snapshot, kept) for kept in found]
+        snapshot = with_all_archived(percyd.hub.reader, state)
+        found = _all(percyd, snapshot, is_new=is_new)
+        rows = [row(percyd.hub, snapshot, kept) for kept in found]
         options.show({"rescues": rows}, lambda c: _render_list(c, rows))
 
 
@@ -50,15 +53,16 @@ def list_(options: Options) -> None:
 def show(options: Options, name: str, patch: bool) -> None:
     """Show the commits of one attempt's work, and what they change."""
     from percyd.cli import patches
-    from percyd.repo.diffs import commits_between
-    from percyd.views.rescues import find, row
+    from percyd.views.archived import with_all_archived
+    from percyd.views.rescues import commits_of, find, row
 
     with reading(options) as (percyd, state, is_new):
-        kept = find(_all(percyd, is_new=is_new), name)
+        snapshot = with_all_archived(percyd.hub.reader, state)
+        kept = find(_all(percyd, snapshot, is_new=is_new), name)
         git = percyd.hub.git
-        about = row(percyd.hub, state.snapshot, kept)
+        about = row(percyd.hub, snapshot, kept)
         base = about["base"]
-        commits = [_commit_json(c) for c in commits_between(git, base, kept.commit)]
+        commits = [_commit_json(c) for c in commits_of(percyd.hub, base, kept)]
         if options.json:
             files = patches.files_json(git, base, kept.commit) if base else None
             document = {**about, "log": commits, "changes": files}
@@ -87,13 +91,15 @@ def restore(options: Options, name: str, branch: str | None) -> None:
     """
     from percyd.repo.newbranch import make_branch
     from percyd.session import BLOCKING
+    from percyd.views.archived import with_all_archived
     from percyd.views.rescues import base_of, find
 
-    with reading(options) as (percyd, _, is_new):
-        kept = find(_all(percyd, is_new=is_new), name)
+    with reading(options) as (percyd, state, is_new):
+        snapshot = with_all_archived(percyd.hub.reader, state)
+        kept = find(_all(percyd, snapshot, is_new=is_new), name)
         chosen = branch or f"rescue/{kept.key}"
         make_branch(percyd.clone, percyd.hub.path, kept.commit, chosen, BLOCKING)
-        base = base_of(percyd.hub, kept)
+        base = base_of(percyd.hub, snapshot, kept)
         since = f"{base[:10]}..{chosen}" if base else f"-1 {chosen}"
         if options.json:
             print_json({"branch": chosen, "commit": kept.commit, "base": base})
@@ -103,17 +109,17 @@ def restore(options: Options, name: str, branch: str | None) -> None:
         click.echo(f"  git merge {chosen}")
 
 
-def _all(percyd: Percyd, *, is_new: bool) -> list[Kept]:
+def _all(percyd: Percyd, snapshot: Snapshot, *, is_new: bool) -> list[Kept]:
     """All that is kept, its objects here; while the remote is down what was seen."""
     from percyd.views import rescues
 
     hub = percyd.hub
     if is_new:
-        found = rescues.bring(hub, rescues.on_remote(hub))
+        found = rescues.bring(hub, snapshot, rescues.on_remote(hub))
     else:
         found = rescues.seen_before(hub)
     pins = rescues.pinned_here(hub, found)
-    return [*found, *(rescues.bring(hub, pins) if is_new else pins)]
+    return [*found, *(rescues.bring(hub, snapshot, pins) if is_new else pins)]
 
 
 def _commit_json(commit: Any) -> dict[str, Any]:
@@ -156,12 +162,9 @@ def _render_list(console: Console, rows: list[dict[str, Any]]) -> None:
 def _size(row: Json) -> str:
     from percyd.cli.tables import several
 
-    commits = several(row["commits"], "commit")
-    return (
-        commits
-        if row["files"] is None
-        else f"{commits}, {several(row['files'], 'file')}"
-    )
+    if row["files"] is None:
+        return "of unknown size"
+    return f"{several(row['commits'], 'commit')}, {several(row['files'], 'file')}"
 
 
 def _render_one(console: Console, row: Json, commits: list[dict[str, Any]]) -> None:

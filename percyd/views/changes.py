@@ -9,7 +9,7 @@ from percyd.core.ids import plan_branch, short_ref
 from percyd.core.records import Plan, Task, TaskResult
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
-from percyd.errors import RefusedError
+from percyd.errors import RefusedError, RemoteUnreachable
 from percyd.repo.hub import Hub
 from percyd.views import rescues
 from percyd.views.show import need_task
@@ -40,19 +40,30 @@ def find_change(hub: Hub, snapshot: Snapshot, task_id: str) -> Change:
     task = need_task(snapshot, task_id)
     if task.status is TaskStatus.COMPLETED:
         return _landed(hub, snapshot.plans[task.plan].record, task)
-    found = rescues.bring(hub, rescues.on_remote(hub, task.id))
+    found = _kept(hub, snapshot, task.id)
     if not found:
         raise RefusedError(
             f"{task.id} is {task.status}, and nothing of it is on the remote",
             hint=f"see percyd task show {task.id}",
         )
     kept = found[-1]
-    base = rescues.require_base(rescues.base_of(hub, kept), kept)
+    base = rescues.require_base(rescues.base_of(hub, snapshot, kept), kept)
     entry = rescues.entry_of(snapshot, kept)
     goes_on = task.status in HELD and task.attempt == kept.attempt
     how = "so far" if goes_on else entry.outcome if entry else "unknown"
     words = f"attempt {kept.attempt} at {task.id} ({how}), kept in {kept.ref}"
     return Change(task.id, kept.attempt, "rescue", kept.ref, base, kept.commit, words)
+
+
+def _kept(hub: Hub, snapshot: Snapshot, task: str) -> list[rescues.Kept]:
+    """What is kept of a task; while the remote is down, what this clone has seen."""
+    try:
+        return rescues.bring(hub, snapshot, rescues.on_remote(hub, task))
+    except RemoteUnreachable:
+        seen = [kept for kept in rescues.seen_before(hub) if kept.task == task]
+        if not seen:
+            raise
+        return seen
 
 
 def _landed(hub: Hub, plan: Plan, task: Task) -> Change:

@@ -14,7 +14,7 @@ from typing import Any
 
 from percyd.core.edges import HELD
 from percyd.core.graph import nearest
-from percyd.core.ids import RESCUE_REFS, plan_branch, plan_of
+from percyd.core.ids import RESCUE_REFS, plan_branch, plan_of, short_ref
 from percyd.core.records import Attempt, Task
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
@@ -106,14 +106,15 @@ def _has_landed(hub: Hub, kept: Kept) -> bool:
     return tip is not None and is_ancestor(hub.git, kept.commit, tip)
 
 
-def bring(hub: Hub, found: Sequence[Kept]) -> list[Kept]:
+def bring(hub: Hub, snapshot: Snapshot, found: Sequence[Kept]) -> list[Kept]:
     """The same, their objects here; without those that have gone meanwhile.
 
     Raises:
         RemoteUnreachable: nobody answered.
     """
     wanted = [kept.ref for kept in found if not kept.only_here]
-    wanted += sorted({plan_branch(plan_of(kept.task)) for kept in found})
+    plans = {plan_of(kept.task) for kept in found}
+    wanted += sorted({ref for plan in plans for ref in _sources(snapshot, plan)})
     tips: dict[str, Oid | None] = {}
     for start in range(0, len(wanted), _FETCHED):
         tips |= hub.fetch_refs(wanted[start : start + _FETCHED])
@@ -127,10 +128,25 @@ def bring(hub: Hub, found: Sequence[Kept]) -> list[Kept]:
     return brought
 
 
-def base_of(hub: Hub, kept: Kept) -> Oid | None:
-    """What the work began from, as far as its plan's branch, fetched before, tells."""
-    tip = hub.git.ref(seen_ref(plan_branch(plan_of(kept.task))))
-    return diffs.merge_base(hub.git, kept.commit, tip) if tip else None
+def _sources(snapshot: Snapshot, plan: str) -> list[str]:
+    """The branches that work on a plan begins from; once it has landed, one may be gone."""
+    state = snapshot.plan(plan)
+    base = [f"refs/heads/{short_ref(state.record.base_branch)}"] if state else []
+    return [plan_branch(plan), *base]
+
+
+def base_of(hub: Hub, snapshot: Snapshot, kept: Kept) -> Oid | None:
+    """What the work began from, as far as branches tell that were fetched before."""
+    for ref in _sources(snapshot, plan_of(kept.task)):
+        tip = hub.git.ref(seen_ref(ref))
+        if tip is not None:
+            return diffs.merge_base(hub.git, kept.commit, tip)
+    return None
+
+
+def commits_of(hub: Hub, base: Oid | None, kept: Kept) -> list[diffs.CommitLine]:
+    """The commits of the work, newest first; without a base the newest alone."""
+    return diffs.commits_between(hub.git, base or f"{kept.commit}^@", kept.commit)
 
 
 def find(found: Sequence[Kept], name: str) -> Kept:
@@ -164,8 +180,8 @@ def entry_of(snapshot: Snapshot, kept: Kept) -> Attempt | None:
 def row(hub: Hub, snapshot: Snapshot, kept: Kept) -> dict[str, Any]:
     """One kept work as ``rescue list`` shows it, its objects here."""
     task, entry = snapshot.task(kept.task), entry_of(snapshot, kept)
-    base = base_of(hub, kept)
-    commits = diffs.commits_between(hub.git, base, kept.commit)
+    base = base_of(hub, snapshot, kept)
+    commits = commits_of(hub, base, kept)
     files = diffs.file_changes(hub.git, base, kept.commit) if base else None
     when = datetime.fromtimestamp(commits[0].when_s, UTC) if commits else None
     return {
@@ -181,7 +197,7 @@ def row(hub: Hub, snapshot: Snapshot, kept: Kept) -> dict[str, Any]:
         if entry and entry.reason
         else None,
         "when": as_text(when) if when else None,
-        "commits": len(commits),
+        "commits": len(commits) if base else None,
         "files": len(files) if files is not None else None,
     }
 
@@ -203,8 +219,8 @@ def require_base(base: Oid | None, kept: Kept) -> Oid:
     """The base, or a refusal: nothing tells what the work has changed."""
     if base is None:
         raise RefusedError(
-            f"nothing tells what {kept.key} began from: {plan_of(kept.task)} has no "
-            "branch on the remote",
+            f"nothing tells what {kept.key} began from: the branches of "
+            f"{plan_of(kept.task)} are gone",
             hint=f"percyd rescue restore {kept.key} makes a branch of it",
         )
     return base

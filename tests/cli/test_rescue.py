@@ -48,8 +48,18 @@ def user(tmp_path: Path) -> NewUser:
     return user
 
 
-def test_what_a_task_has_changed_is_shown_whatever_became_of_it(user: NewUser) -> None:
+def test_work_is_shown_listed_and_brought_back_whatever_became_of_it(
+    user: NewUser, tmp_path: Path
+) -> None:
+    # One after the other: each run of the plan takes seconds.
     other = user.clone_again("other")
+    what_a_task_has_changed_is_shown(user, other)
+    kept_work_is_listed_shown_and_made_a_branch_of(user, other)
+    while_the_remote_is_down_what_was_seen_is_shown(user, tmp_path)
+    once_a_plans_branch_has_gone_its_base_tells_what_was_made(user, other)
+
+
+def what_a_task_has_changed_is_shown(user: NewUser, other: Path) -> None:
     task = user.task("p.a")
     merge = task["result"]["integration_commit"]
 
@@ -81,8 +91,7 @@ def test_what_a_task_has_changed_is_shown_whatever_became_of_it(user: NewUser) -
     user.percyd("task", "diff", "p.z", code=2)
 
 
-def test_kept_work_is_listed_shown_and_made_a_branch_of(user: NewUser) -> None:
-    other = user.clone_again("other")
+def kept_work_is_listed_shown_and_made_a_branch_of(user: NewUser, other: Path) -> None:
     git(other, "switch", "-q", "-c", "mine")
     (other / "untracked").write_text("mine")
     before, branches = checkout(other), refs(other, "refs/heads")
@@ -135,7 +144,7 @@ def test_kept_work_is_listed_shown_and_made_a_branch_of(user: NewUser) -> None:
     assert git(other, "show", "again:b.txt") == "2"
 
 
-def test_while_the_remote_is_down_what_was_seen_is_shown(
+def while_the_remote_is_down_what_was_seen_is_shown(
     user: NewUser, tmp_path: Path
 ) -> None:
     user.percyd("rescue", "list")
@@ -148,6 +157,19 @@ def test_while_the_remote_is_down_what_was_seen_is_shown(
     assert "b.txt | 1 +" in user.percyd("rescue", "show", "p.b/2", code=3).out
     user.percyd("rescue", "restore", "p.b/2", code=3)
     assert git(user.clone, "show", "rescue/p.b/2:b.txt") == "2"
+    assert user.percyd("task", "diff", "p.b", code=3).out.endswith("+2\n")
+    (tmp_path / "away.git").rename(user.remote)
+
+
+def once_a_plans_branch_has_gone_its_base_tells_what_was_made(
+    user: NewUser, other: Path
+) -> None:
+    plan = "refs/heads/percy/plan/p"
+    landed = tip(user.remote, plan)
+    git(user.remote, "update-ref", "refs/heads/main", landed)
+    git(user.remote, "update-ref", "-d", plan)
+    assert percyd(other, "task", "diff", "p.b").out.endswith("+2\n")
+    git(user.remote, "update-ref", plan, landed)
 
 
 def test_work_that_only_this_machine_has_and_work_that_came_late_are_found(

@@ -43,15 +43,20 @@ def on_a_terminal(user: NewUser, *args: str) -> str:
     return shown.decode().replace("\r\n", "\n")
 
 
+def cut(data: bytes, size: int) -> list[tuple[str, bool]]:
+    """What comes of a stream in pieces of a size."""
+    found: list[tuple[str, bool]] = []
+    rows = Rows(lambda row, ended: found.append((row, ended)))
+    for at in range(0, len(data), size):
+        rows.feed(data[at : at + size])
+    rows.flush()
+    return found
+
+
 def test_lines_are_cut_wherever_the_pieces_end_and_long_ones_do_not_pile_up() -> None:
     for size, long in ((1, 10), (2, 10), (3, 10), (7, 10), (50_000, 200_000)):
         text = "one\r\ntwo\rthree é\n\n" + "x" * long
-        rows: list[tuple[str, bool]] = []
-        cut = Rows(lambda row, ended, rows=rows: rows.append((row, ended)))
-        data = text.encode()
-        for at in range(0, len(data), size):
-            cut.feed(data[at : at + size])
-        cut.flush()
+        rows = cut(text.encode(), size)
         assert rows[:4] == [("one", True), ("two", True), ("three é", True), ("", True)]
         assert "".join(row for row, _ in rows[4:]) == "x" * long
         assert max(len(row) for row, _ in rows) <= 64 * 1024 + size
