@@ -66,7 +66,8 @@ class FileFormatter(LineFormatter):
 
 
 def _shown(value: object) -> str:
-    text = _escaped(str(value).strip())
+    rows = (row.strip() for row in str(value).splitlines())
+    text = _escaped("; ".join(row for row in rows if row))
     return f'"{text}"' if " " in text else text
 
 
