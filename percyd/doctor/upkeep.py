@@ -13,6 +13,7 @@ from percyd.errors import StateRefused
 from percyd.home import FileLock
 from percyd.repo.upkeep import fsck, size_of
 from percyd.session import Percyd
+from percyd.state.follower import State
 from percyd.views.rescues import Kept, on_remote, pinned_here, seen_before
 
 _MB = 1_000_000
@@ -53,17 +54,20 @@ def disk(percyd: Percyd) -> Iterator[Check]:
         yield fine("disk", where)
 
 
+def _known(percyd: Percyd) -> State | None:
+    try:
+        return percyd.last_known()
+    except StateRefused:
+        return None  # said by `hub`, with what to do
+
+
 def clock(percyd: Percyd) -> Iterator[Check]:
     """Is our wall clock behind what others have written? It is for people only."""
-    state = percyd.last_known()
-    written_s = (
-        percyd.hub.git.run(
-            *("log", "-1", "--format=%ct", "--end-of-options"), state.tip
-        ).text
-        if state
-        else ""
-    )
-    ahead_s = int(written_s or 0) - percyd.clock.now().timestamp()
+    state, ahead_s = _known(percyd), 0.0
+    if state is not None:
+        when = ("log", "-1", "--format=%ct", "--end-of-options", state.tip)
+        written_s = int(percyd.hub.git.run(*when).text)
+        ahead_s = written_s - percyd.clock.now().timestamp()
     if ahead_s > _AHEAD_S:
         yield warning(
             "clock",
@@ -77,7 +81,7 @@ def clock(percyd: Percyd) -> Iterator[Check]:
 
 def others(percyd: Percyd) -> Iterator[Check]:
     """Have agents of other clones gone without a word?"""
-    state = percyd.last_known()
+    state = _known(percyd)
     known = state.snapshot.agents.values() if state else ()
     joined = [agent for agent in known if agent.status is AgentStatus.JOINED]
     beats = percyd.hub.ls_remote(f"{AGENT_REFS}*") if joined else {}

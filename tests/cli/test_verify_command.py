@@ -109,7 +109,7 @@ def test_what_the_printed_command_has_mended_is_told_and_is_nothing_wrong(
 ) -> None:
     user = new_user(tmp_path)
     bad = by_hand(user, "percy.json")
-    refused = user.percyd("status", code=4).said[0]
+    refused = user.percyd("status", code=4).err
     assert user.percyd("verify", code=1).said[0].startswith("percyd: ")
     way = refused[refused.index("git --git-dir=") :]
     subprocess.run(["/bin/sh", "-c", way], check=True, capture_output=True)
