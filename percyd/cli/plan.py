@@ -16,6 +16,7 @@ from percyd.cli.common import (
     reading,
 )
 from percyd.cli.names import plan_ids
+from percyd.cli.plan_graph import graph
 from percyd.cli.plan_land import land
 from percyd.cli.plan_new import new
 from percyd.cli.steer import cancel_plan, pause, rerun, resume
@@ -31,7 +32,7 @@ def plan() -> None:
     """Check, submit, steer and show plans."""
 
 
-for command in (new, pause, resume, cancel_plan, rerun, land):
+for command in (new, pause, resume, cancel_plan, rerun, land, graph):
     plan.add_command(command)
 
 

@@ -6,7 +6,6 @@ push, and a terminal obeys what it is sent.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percyd.core.words import counted
+from percyd.views.inert import plain as plain
 
 Json = Mapping[str, Any]
 
@@ -34,25 +34,9 @@ _STYLES = {
     "offline": "dim",
     "draft": "dim",
 }
-#: Invisible, but some scripts cannot be written without them.
-_JOINERS = "\u200c\u200d"
-#: Controls, formats (with the bidi marks), surrogates, private and unassigned
-#: characters, line and paragraph separators.
-_ACTIVE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LABEL_WIDTH = 12
 #: Narrower than this, wrapping would leave one word on a line.
 _LEAST_WIDTH = 20
-
-
-def plain(text: object) -> str:
-    """``text`` on one line, with everything escaped that could act on a terminal."""
-    return "".join(map(_inert, str(text)))
-
-
-def _inert(char: str) -> str:
-    if char in _JOINERS or unicodedata.category(char) not in _ACTIVE:
-        return char
-    return ascii(char)[1:-1]
 
 
 def styled(text: object, style: str = "") -> Text:
