@@ -88,16 +88,15 @@ class Lander:
         if plan.status is not PlanStatus.DONE:
             steps += [Close(self._store.stamp(), plan.id), self._operation(plan)]
         try:
-            for ticket in self._store.submit(steps):
-                ticket.result()
+            answers = [ticket.result() for ticket in self._store.submit(steps)]
         except RefusedError as error:
             self._rest(plan.id, str(error))
             if plan.status is not PlanStatus.DONE:
                 self._close(plan)
             return
         self._resting.pop(plan.id, None)
-        found = self._store.state.snapshot.plan(plan.id)
-        if found is not None and is_landed(found.record):
+        last = answers[-1]
+        if last.commit is not None and is_landed(last.snapshot.plans[plan.id].record):
             log.info("landed", extra={"plan": plan.id, "why": f"in {plan.base_branch}"})
 
     def _close(self, plan: Plan) -> None:

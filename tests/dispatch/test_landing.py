@@ -28,6 +28,7 @@ from tests.support.shop import Shop
 from tests.support.state import task
 
 AUTO = "title: Two\nland: auto\ntasks: [{id: a, title: A, run: 'true'}]\n"
+SILENT = "title: Three\ntasks: [{id: a, title: A, run: 'true'}]\n"
 ONCE = Limits(max_attempts=1)
 
 
@@ -211,9 +212,19 @@ def test_a_base_that_is_not_checked_out_moves_without_a_remote(alone: Shop) -> N
 def test_landing_by_itself_is_refused_where_it_would_move_a_checkout(
     alone: Shop,
 ) -> None:
-    commit(alone.clone, {".percy/plans/two.yaml": AUTO})
-    (file,) = alone.percyd.intake.files()
+    plans = {".percy/plans/two.yaml": AUTO, ".percy/plans/three.yaml": SILENT}
+    commit(alone.clone, {**plans, ".percy/config.toml": 'land = "auto"\n'})
+    intake = alone.percyd.intake
+    three, two = sorted(intake.files(), key=lambda file: file.name)
     with pytest.raises(InvalidPlan, match=r"two\.yaml:2: land: is auto, but main is"):
-        alone.percyd.intake.take_file(file)
+        intake.take_file(two)
+    with pytest.raises(InvalidPlan, match=r"three\.yaml:1: land: is auto, but main"):
+        intake.take_file(three)
     git(alone.clone, "switch", "-q", "-c", "side")
-    assert alone.percyd.intake.take_file(file) is not None
+    assert intake.take_file(two) is not None
+    assert intake.take_file(three) is not None
+    plans_now = alone.store.state.snapshot.plans
+    assert {name: plans_now[name].record.land for name in plans_now} == {
+        "two": "auto",
+        "three": "auto",
+    }
