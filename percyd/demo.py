@@ -8,6 +8,8 @@ from pathlib import Path
 from percyd.repo.runner import Git
 
 PLAN_ID = "bakery"
+#: The file that two tasks of the plan write at the same time.
+SHARED = "prices.txt"
 
 _CONFIG = """\
 base = "main"
@@ -36,7 +38,10 @@ Its plan lies in `.percy/plans/bakery.yaml`.
 
 _PLAN = """\
 title: Open a bakery
-description: Three ingredients become dough, the dough two recipes, all of it a menu.
+description: >-
+  Three ingredients become dough, the dough two recipes, all of it a menu. Both recipes
+  add a price to the same file at the same time: the second to land meets a conflict,
+  and its command runs again on what the first has left.
 
 defaults:
   max_attempts: 3
@@ -58,16 +63,18 @@ tasks:
     run: cat store/flour.txt store/water.txt store/yeast.txt > dough.txt
 
   - id: loaf
-    title: Write the recipe for the loaf
+    title: Write the recipe for the loaf, and its price
     depends_on: [dough]
+    priority: 1
     run: >-
-      mkdir -p recipes && sleep 0.3 &&
+      mkdir -p recipes && sleep 1 && echo "loaf 4.00" >> prices.txt &&
       echo "loaf: dough of $(wc -l < dough.txt) lines, one hour" > recipes/loaf.txt
   - id: rolls
-    title: Write the recipe for the rolls
+    title: Write the recipe for the rolls, and their price
     depends_on: [dough]
+    priority: 1
     run: >-
-      mkdir -p recipes && sleep 0.3 &&
+      mkdir -p recipes && sleep 1 && echo "rolls 0.50" >> prices.txt &&
       echo "rolls: dough of $(wc -l < dough.txt) lines, ten each" > recipes/rolls.txt
   - id: oven
     title: Light the oven (fails at the first attempt)
@@ -79,7 +86,7 @@ tasks:
   - id: menu
     title: Write the menu
     depends_on: [loaf, rolls]
-    run: cat recipes/*.txt > menu.txt
+    run: cat recipes/*.txt prices.txt > menu.txt
   - id: sign
     title: Paint the sign
     run: echo "BAKERY" > sign.txt

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,21 +44,55 @@ _LOOK_S = 0.1
 @common
 @pass_options
 def demo(options: Options, keep: bool, slots: int) -> None:
-    """Run a plan of ten tasks to its end in a temporary repository."""
+    """Run a plan of ten tasks to its end in a temporary repository.
+
+    One of its tasks fails at first, and two write the same file at the same time: the
+    second to land meets a conflict, and runs again on what the first has left.
+    """
     from percyd.demo import build
 
     folder = Path(tempfile.mkdtemp(prefix="percyd-demo-"))
     environ = {**os.environ, "PERCYD_STATE_DIR": str(folder / "state")}
     try:
         clone = build(folder, environ)
-        outcome = _run(options, clone, environ, slots)
+        with _Story().heard() as story:
+            outcome = _run(options, clone, environ, slots)
         if not options.json:
-            _epilogue(console(), clone, environ, keep=keep)
+            _epilogue(console(), clone, environ, story)
         else:
             print_json({"completed": outcome.completed, "clone": str(clone)})
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
+        elif not options.json:
+            _ways_to_look(console(), folder / "bakery", environ)
+
+
+class _Story(logging.Handler):
+    """Hears which tasks have met a conflict: the state does not tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conflicts: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        if record.getMessage() == "runs again":
+            what = record.__dict__
+            self.conflicts.append((str(what["task"]), str(what["why"])))
+
+    @contextmanager
+    def heard(self) -> Iterator[_Story]:
+        """Listen to percyd's own log."""
+        logger = logging.getLogger("percyd")
+        level = logger.level
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        try:
+            yield self
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(self)
 
 
 def _run(options: Options, clone: Path, environ: dict[str, str], slots: int) -> Outcome:
@@ -129,9 +167,9 @@ def _table(snapshot: Snapshot) -> Table:
 
 
 def _epilogue(
-    out: Console, clone: Path, environ: dict[str, str], *, keep: bool
+    out: Console, clone: Path, environ: dict[str, str], story: _Story
 ) -> None:
-    from percyd.demo import PLAN_ID
+    from percyd.demo import PLAN_ID, SHARED
     from percyd.repo.runner import Git
 
     remote = clone.with_name(f"{clone.name}.git")
@@ -140,14 +178,24 @@ def _epilogue(
     out.print(f"\nOne merge per task on {branch}, each of them gated:\n")
     graph = git.run("log", "--graph", "--format=%h %s", branch)
     out.print(graph.text, markup=False)
+    for task, why in story.conflicts:
+        out.print(f"\n{task} met a {why}.", markup=False)
+        out.print("Its command ran again on what had landed before it:\n")
+        out.print(git.run("show", f"{branch}:{SHARED}").text, markup=False)
     count = git.run("rev-list", "--count", "percy/state").text
     out.print(f"\nAll of it is in {count} commits on percy/state, on the remote.")
-    if keep:
-        state = f"PERCYD_STATE_DIR={environ['PERCYD_STATE_DIR']}"
-        out.print("Look around:", markup=False)
-        out.print(f"  {state} percyd -C {clone} status", markup=False, soft_wrap=True)
-        out.print(f"  {state} percyd -C {clone} log", markup=False, soft_wrap=True)
-        out.print(f"  git -C {remote} log -p percy/state", markup=False, soft_wrap=True)
-    else:
-        out.print("Next: percyd demo --keep leaves it there to look around in;")
-        out.print("percyd init sets up a repository of your own.")
+    out.print("percyd demo --keep leaves it there to look around in;")
+    out.print("percyd init sets up a repository of your own.")
+
+
+def _ways_to_look(out: Console, clone: Path, environ: dict[str, str]) -> None:
+    where = shlex.quote(str(clone))
+    state = f"PERCYD_STATE_DIR={shlex.quote(environ['PERCYD_STATE_DIR'])}"
+    percyd = f"{state} percyd -C {where}"
+    out.print(f"\nKept in {clone.parent}. Look around:", markup=False, soft_wrap=True)
+    for command in (
+        f"{percyd} plan show bakery",
+        f"{percyd} task diff bakery.rolls",
+        f"git -C {where}.git log -p percy/state",
+    ):
+        out.print(f"  {command}", markup=False, soft_wrap=True)

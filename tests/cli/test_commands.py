@@ -544,8 +544,30 @@ def test_sigterm_gives_running_tasks_back_and_leaves(tmp_path: Path) -> None:
     assert not list(state.glob("*/slots/*/x.a.*"))
 
 
-def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
-    done = percyd(tmp_path, "demo")
-    assert "Merge bakery.opening" in done.out
-    assert "percy/state" in done.out
+def test_the_demo_runs_to_its_end_and_is_looked_at_with_what_it_prints(
+    tmp_path: Path,
+) -> None:
+    kept = finish(start("demo", "--keep", cwd=tmp_path, TMPDIR=str(tmp_path)))
+    assert kept.code == 0
+    assert "Merge bakery.opening" in kept.out
+    (folder,) = tmp_path.glob("percyd-demo-*")
+    assert f"Kept in {folder}. Look around:" in kept.out
+    commands = [
+        line for line in kept.out.splitlines() if str(folder / "bakery") in line
+    ]
+    commands = [line.strip() for line in commands if line.startswith("  ")]
+    assert len(commands) == 3
+    for command in commands:
+        words = command.replace(" percyd ", f" {sys.executable} -m percyd ", 1)
+        env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        subprocess.run(
+            ["/bin/sh", "-c", words], check=True, env=env, capture_output=True
+        )
+    prices = git(folder / "bakery.git", "show", "percy/plan/bakery:prices.txt")
+    assert sorted(prices.splitlines()) == ["loaf 4.00", "rolls 0.50"]
+
+
+def test_the_demo_leaves_nothing_behind_however_it_ends(tmp_path: Path) -> None:
+    done = finish(start("demo", "--slots", "0", cwd=tmp_path, TMPDIR=str(tmp_path)))
+    assert done.code == 2
     assert list(tmp_path.glob("percyd-demo-*")) == []
