@@ -64,7 +64,7 @@ def test_init_writes_what_is_to_be_committed_and_commits_nothing(
     config = (clone / ".percy/config.toml").read_text().splitlines()
     assert [line for line in config if line.startswith('base = "main"')]
     assert "git add .percy" in done.out
-    assert "hooks" in done.err
+    assert "installed the hook" in done.out
 
 
 def test_init_again_only_adds_what_is_missing(tmp_path: Path) -> None:
