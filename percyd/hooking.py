@@ -32,7 +32,7 @@ class Hooks:
         """The hooks of a clone, for the percyd that runs here."""
         root = state_root(environ)
         values = {
-            "percyd": _program(environ),
+            "percyd": program(environ),
             "state": root,
             "home": Home.of(root, clone.name, clone.common_dir).path,
         }
@@ -91,7 +91,7 @@ class Hooks:
         return self.folder.state(name, self.text(name))
 
 
-def _program(environ: Mapping[str, str]) -> Path | None:
+def program(environ: Mapping[str, str]) -> Path | None:
     """The ``percyd`` beside the Python that runs here, else that of ``PATH``."""
     beside = Path(sys.executable).parent / "percyd"
     if beside.is_file():

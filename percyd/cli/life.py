@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from pathlib import Path
 
 import click
 
@@ -75,9 +73,7 @@ def service(options: Options, system: str | None) -> None:
 
 def _program() -> tuple[str, ...]:
     """How to call this percyd from anywhere."""
-    name = Path(sys.argv[0])
-    found = shutil.which(name) if name.name == "percyd" else None
-    if found is None:
-        return (sys.executable, "-P", "-m", "percyd")
-    # Not resolved: what a package manager links there is what it keeps up to date.
-    return (str(Path(found).absolute()),)
+    from percyd.hooking import program
+
+    found = program(os.environ)
+    return (str(found),) if found else (sys.executable, "-P", "-m", "percyd")

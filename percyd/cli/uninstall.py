@@ -32,7 +32,7 @@ def uninstall(options: Options, yes: bool) -> None:
     with opened(options) as percyd:
         found = take_stock(percyd)
         document = _document(percyd, found)
-        if not found.size:
+        if not (found.homes or found.hooks):
             if options.json:
                 print_json(document)
             else:
@@ -55,7 +55,8 @@ def _document(percyd: Percyd, found: Inventory) -> dict[str, Any]:
     from percyd.repo.runner import mask
 
     return {
-        "state": {"path": str(found.home), "bytes": found.size},
+        "state": {"paths": [str(path) for path in found.homes], "bytes": found.size},
+        "hooks": [str(path) for path in found.hooks],
         "unrescued": list(found.unrescued),
         "remote": {"url": mask(percyd.remote.url), "refs": found.refs},
     }
@@ -63,8 +64,9 @@ def _document(percyd: Percyd, found: Inventory) -> dict[str, Any]:
 
 def _show(document: dict[str, Any]) -> None:
     state, remote = document["state"], document["remote"]
-    click.echo("here, to be removed:")
-    click.echo(f"  {state['path']}: {state['bytes'] / 1e6:.1f} MB")
+    click.echo(f"here, to be removed ({state['bytes'] / 1e6:.1f} MB):")
+    for path in (*document["hooks"], *state["paths"]):
+        click.echo(f"  {path}")
     for what in document["unrescued"]:
         click.echo(f"  {what} is rescued before")
     click.echo(f"on {remote['url']}, and stays there:")

@@ -1,4 +1,4 @@
-"""What percyd keeps on this machine for one clone, and its removal.
+"""What percyd keeps on this machine for one clone, and its removal: hooks, local state.
 
 All of it can be lost but for work that nobody else has: what a dead process has left in
 its slots, and results that were never published. That is rescued first; what cannot be
@@ -18,9 +18,11 @@ from pathlib import Path
 from percyd.core.ids import PLAN_REFS, STATE_REF, short_ref
 from percyd.errors import PercydError, RefusedError
 from percyd.home import FileLock, Home
+from percyd.hooking import Hooks, as_remote
 from percyd.life.seat import DAEMON
 from percyd.membership import bury_the_dead
 from percyd.repo import filelock, folders
+from percyd.repo.hooks import NAMES, HookState
 from percyd.repo.usage import FILE
 from percyd.repo.worktrees import SlotClone
 from percyd.session import Percyd
@@ -34,8 +36,10 @@ _OWN_REFS = "refs/percy/"
 class Inventory:
     """What there is of one clone, here and on its remote."""
 
-    home: Path
+    homes: tuple[Path, ...]
     size: int
+    #: The files of the hooks that have something of ours.
+    hooks: tuple[Path, ...]
     #: Work that is on this machine only, by where it is.
     unrescued: tuple[str, ...]
     #: How many refs of each kind stay on the remote; None: it could not be asked.
@@ -44,38 +48,67 @@ class Inventory:
 
 def take_stock(percyd: Percyd) -> Inventory:
     """Look at everything; nothing is changed."""
-    home = percyd.home.path
-    if not home.exists():
-        return Inventory(home, 0, (), None)
-    size = sum(p.lstat().st_size for p in home.rglob("*"))
-    return Inventory(home, size, tuple(_unrescued(percyd)), _refs(percyd))
+    hooks, places = _hooks(percyd), _places(percyd)
+    return Inventory(
+        tuple(place.home.path for place in places),
+        sum(f.lstat().st_size for p in places for f in p.home.path.rglob("*")),
+        tuple(hooks.folder.path / name for name in NAMES if _is_ours(hooks, name)),
+        tuple(what for place in places for what in _unrescued(place)),
+        _refs(percyd) if places else None,
+    )
+
+
+def _is_ours(hooks: Hooks, name: str) -> bool:
+    return hooks.state(name) not in (HookState.ABSENT, HookState.FOREIGN)
 
 
 def uninstall(percyd: Percyd) -> None:
-    """Remove this clone's local state.
+    """Remove this clone's hooks and its local state.
 
     Raises:
         RefusedError: something of percyd's runs here, or work would be lost.
         RemoteUnreachable: there is work to be rescued, and nobody answers.
     """
-    if not percyd.home.path.exists():
-        return
-    with _nobody_at_work(percyd.home):
-        if list(_unrescued(percyd)):
-            bury_the_dead(percyd, starting=True)
-        left = list(_unrescued(percyd))
-        if left:
-            raise RefusedError(
-                f"{left[0]} is on this machine only",
-                hint="percyd rescue list shows what it is, percyd rescue restore keeps "
-                f"it; of {len(left)} nothing was removed",
-            )
-        with suppress(PercydError):  # others find it out by its lease
-            bury_the_dead(percyd, starting=True)
-        percyd.close()
-        with _alone(percyd.home):
-            away = percyd.home.path.with_name(f".{percyd.home.path.name}.{os.getpid()}")
-            percyd.home.path.rename(away)
+    with ExitStack() as held:
+        places = _places(percyd)
+        for place in places:
+            held.enter_context(_nobody_at_work(place.home))
+            _rescue(place)
+        _hooks(percyd).uninstall()
+        for place in places:
+            _remove(place)
+
+
+def _places(percyd: Percyd) -> list[Percyd]:
+    """A bare clone that others push to has a second place, for what they push."""
+    both = {p.home: p for p in (percyd, as_remote(percyd))}
+    return [p for p in both.values() if p.home.path.exists()]
+
+
+def _hooks(percyd: Percyd) -> Hooks:
+    return Hooks.of(percyd.clone, percyd.environ)
+
+
+def _rescue(percyd: Percyd) -> None:
+    if list(_unrescued(percyd)):
+        bury_the_dead(percyd, starting=True)
+    left = list(_unrescued(percyd))
+    if left:
+        raise RefusedError(
+            f"{left[0]} is on this machine only",
+            hint="percyd rescue list shows what it is, percyd rescue restore keeps it; "
+            f"of {len(left)} nothing was removed",
+        )
+    with suppress(PercydError):  # others find out by its lease
+        bury_the_dead(percyd, starting=True)
+
+
+def _remove(percyd: Percyd) -> None:
+    percyd.close()
+    home = percyd.home.path
+    away = home.with_name(f".{home.name}.{os.getpid()}")
+    with _alone(percyd.home):
+        home.rename(away)
     folders.remove(away)
 
 
@@ -100,6 +133,9 @@ def _nobody_at_work(home: Home) -> Iterator[None]:
 @contextmanager
 def _alone(home: Home) -> Iterator[None]:
     """Every command that uses the hub holds a lock on it."""
+    if not home.hub.exists():
+        yield
+        return
     with (home.hub / FILE).open("ab") as file:
         if not filelock.try_to_take(file.fileno(), LOCK_EX):
             raise RefusedError("a percyd command uses this clone", hint="wait for it")

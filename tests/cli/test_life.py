@@ -202,6 +202,8 @@ def test_what_percyd_keeps_here_goes_when_nothing_is_lost_by_it(
     daemon = start("serve", cwd=user.clone)
     until((marks / "pid").exists, "its program runs", within_s=60)
     home = the_lock(tmp_path).parents[1]
+    user.percyd("hook", "install")
+    hooks = user.clone / ".git" / "hooks"
 
     refused = user.percyd("uninstall", "--yes", code=1)
     assert f"percyd runs in this clone: process {daemon.pid}" in refused.said[0]
@@ -216,12 +218,15 @@ def test_what_percyd_keeps_here_goes_when_nothing_is_lost_by_it(
     away = user.remote.rename(tmp_path / "away")
     user.percyd("uninstall", "--yes", code=3)
     assert (home / "slots/0/p.a.1/half.txt").exists()
+    assert (hooks / "post-commit").exists()
     away.rename(user.remote)
 
     before = user.refs()
     removed = user.percyd("uninstall", "--yes")
 
     assert "percy/plan/*  (1)" in removed.out
+    assert str(hooks / "post-commit") in removed.out
+    assert not (hooks / "post-commit").exists()
     assert list((tmp_path / "state").iterdir()) == []
     after = user.refs()
     assert before.keys() < after.keys()
