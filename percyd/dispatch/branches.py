@@ -6,23 +6,19 @@ Every push advertises every ref to every client: 10,000 refs cost 100 to 330 ms 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from percyd.core.edges import TaskStatus
-from percyd.core.ids import AGENT_BRANCHES, short_ref
-from percyd.core.refs import Oid, RefMove
+from percyd.core.ids import AGENT_BRANCHES
+from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
-from percyd.repo.values import PushOutcome
+from percyd.dispatch.deletions import Deletions
 from percyd.state.backend import Backend
-
-log = logging.getLogger(__name__)
 
 #: How many merged branches stay, for people to look at.
 KEPT = 200
 #: How many more there may be before they are deleted, in one push.
 SLACK = 50
-_PUSH_S = 60.0
 
 
 def merged_branches(snapshot: Snapshot, branches: Mapping[str, Oid]) -> list[str]:
@@ -49,7 +45,7 @@ class Pruner:
         self._backend = backend
         self._kept = kept
         self._slack = slack
-        self._refused = False
+        self._deletions = Deletions(backend)
 
     def step(self, snapshot: Snapshot) -> int:
         """Delete what is too much; how many branches went.
@@ -59,23 +55,10 @@ class Pruner:
         Raises:
             RemoteUnreachable: nobody answered.
         """
-        if self._refused:
+        if self._deletions.refused:
             return 0
         branches = self._backend.list_refs(AGENT_BRANCHES)
         if len(branches) <= self._kept + self._slack:
             return 0
         doomed = merged_branches(snapshot, branches)[: -self._kept]
-        if not doomed:
-            return 0
-        moves = [RefMove(ref, branches[ref], None) for ref in doomed]
-        report = self._backend.push(moves, _PUSH_S)
-        outcomes = {found.outcome for found in report.refs.values()}
-        if outcomes == {PushOutcome.APPLIED}:
-            return len(doomed)
-        if PushOutcome.REFUSED in outcomes:
-            self._refused = True
-            why = " ".join(report.remote_lines[-2:]) or "deletions are refused"
-            log.warning(
-                "branches stay", extra={"why": f"{short_ref(doomed[0])} ...: {why}"}
-            )
-        return 0
+        return self._deletions.delete({ref: branches[ref] for ref in doomed})

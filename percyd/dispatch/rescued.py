@@ -6,22 +6,18 @@ in progress that was under way when the agent was killed, or cut off.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from percyd.core.edges import TaskStatus
 from percyd.core.ids import RESCUE_REFS
-from percyd.core.refs import Oid, RefMove
+from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
-from percyd.repo.values import PushOutcome
+from percyd.dispatch.deletions import Deletions
 from percyd.state.backend import Backend
-
-log = logging.getLogger(__name__)
 
 #: A push that was cut off lands within seconds, or never. So long after a completion the
 #: refs are looked at; an idle fleet asks for nothing.
 LATE_S = 180.0
-_PUSH_S = 60.0
 
 
 def needless(snapshot: Snapshot, rescues: Mapping[str, Oid]) -> list[str]:
@@ -47,7 +43,7 @@ class RescueSweeper:
         self._seen: Snapshot | None = None
         self._completed = -1
         self._until_s = 0.0
-        self._refused = False
+        self._deletions = Deletions(backend)
 
     def step(self, snapshot: Snapshot, now_s: float) -> int:
         """Remove what is needless; how many refs went.
@@ -58,22 +54,11 @@ class RescueSweeper:
             RemoteUnreachable: nobody answered.
         """
         self._note_completions(snapshot, now_s)
-        if self._refused or now_s > self._until_s:
+        if self._deletions.refused or now_s > self._until_s:
             return 0
         listed = self._backend.list_refs(RESCUE_REFS)
         doomed = needless(snapshot, listed)
-        if not doomed:
-            return 0
-        moves = [RefMove(ref, listed[ref], None) for ref in doomed]
-        report = self._backend.push(moves, _PUSH_S)
-        outcomes = {found.outcome for found in report.refs.values()}
-        if outcomes == {PushOutcome.APPLIED}:
-            return len(doomed)
-        if PushOutcome.REFUSED in outcomes:
-            self._refused = True
-            why = " ".join(report.remote_lines[-2:]) or "deletions are refused"
-            log.warning("rescue refs stay", extra={"ref": doomed[0], "why": why})
-        return 0
+        return self._deletions.delete({ref: listed[ref] for ref in doomed})
 
     def _note_completions(self, snapshot: Snapshot, now_s: float) -> None:
         if snapshot is self._seen:
