@@ -19,7 +19,7 @@ from percyd.session import Percyd
 FIRST_PAUSE_S = 0.2
 GROWTH = 1.5
 #: The same where the remote's own events are seen: only what they miss waits for it.
-GROWTH_WATCHED = 4.0
+GROWTH_WATCHED = 10.0
 #: Between two looks however many hints there are: a busy remote moves all the time.
 _REST_S = 0.02
 

@@ -235,9 +235,9 @@ def test_an_existing_hook_runs_first_with_arguments_input_and_its_exit_code(
     )
 
     assert hooks_of(clone).uninstall() == list(NAMES)
-    for path, (text, status) in before.items():
+    for path, (content, status) in before.items():
         now = path.stat()
-        assert path.read_bytes() == text
+        assert path.read_bytes() == content
         assert (now.st_mode, now.st_mtime_ns) == (status.st_mode, status.st_mtime_ns)
     assert not (clone / ".git/hooks/post-commit").exists()
 

@@ -45,15 +45,15 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_commit_a_packed_ref_and_a_branch_with_slashes_are_hints(
     watcher: Watcher, repo: Path, hint: threading.Event
 ) -> None:
-    for act in (
-        lambda: commit(repo, {"a.txt": "a"}),
-        lambda: git(repo, "pack-refs", "--all"),
-        lambda: git(repo, "branch", "deep/er/branch"),
-        lambda: git(repo, "update-ref", "refs/heads/deep/er/branch", "HEAD~1"),
-        lambda: git(repo, "symbolic-ref", "HEAD", "refs/heads/other"),
+    for command in (
+        ("commit", "-q", "--allow-empty", "-m", "more"),
+        ("pack-refs", "--all"),
+        ("branch", "deep/er/branch"),
+        ("update-ref", "refs/heads/deep/er/branch", "HEAD~1"),
+        ("symbolic-ref", "HEAD", "refs/heads/other"),
     ):
         hint.clear()
-        act()
+        git(repo, *command)
         assert hint.wait(SOON_S)
 
 
