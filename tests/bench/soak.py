@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tests.support.gitrepo import commit, git
 from tests.support.newuser import NewUser, new_user, start
 
 _TASKS = 2000
-_A_PLAN = 20
+_A_PLAN = 10
 _ROWS = 20
 _LOOK_S = 1.0
 
@@ -69,9 +70,10 @@ def _settle_in(folder: Path) -> None:
 
 
 def _add_plan(user: NewUser, number: int, tasks: int) -> None:
+    # One after the other, so that plans close, and are archived, all the time.
+    more = f"run: 'true', allow_empty: true, priority: {-number}"
     rows = "".join(
-        f"  - {{id: t{n:03}, title: Nothing, run: 'true', allow_empty: true}}\n"
-        for n in range(tasks)
+        f"  - {{id: t{n:03}, title: Nothing, {more}}}\n" for n in range(tasks)
     )
     path = f".percy/plans/p{number:03}.yaml"
     commit(user.clone, {path: f"title: Nothing {number}\ntasks:\n{rows}"})
@@ -79,25 +81,14 @@ def _add_plan(user: NewUser, number: int, tasks: int) -> None:
 
 def _watch(user: NewUser, tasks: int, state: Path) -> int:
     process = start("serve", "--until-idle", "-q", cwd=user.clone)
-    daemon, began_s = psutil.Process(process.pid), time.monotonic()
     samples: list[Sample] = []
-    every = max(1, tasks // _ROWS)
-    while process.poll() is None:
-        threading.Event().wait(_LOOK_S)
-        ended = _ended(user)
-        if samples and ended < samples[-1].ended + every and ended < tasks:
-            continue
-        try:
-            sample = _sample(daemon, ended, time.monotonic() - began_s, state)
-        except psutil.Error:
-            break
-        if sample.rss_kib == 0:
-            break  # it has ended, and only waits to be collected
-        samples.append(sample)
-        print(sample, flush=True)
-        if ended >= tasks:
-            break
-    out, err = process.communicate()
+    try:
+        for sample in _samples(user, process.pid, tasks, state):
+            samples.append(sample)
+            print(sample, flush=True)
+        out, err = process.communicate()
+    finally:
+        process.kill()
     half = [s for s in samples if s.ended >= tasks / 2]
     if len(half) > 1:
         grown = half[-1].rss_kib - half[0].rss_kib
@@ -108,14 +99,35 @@ def _watch(user: NewUser, tasks: int, state: Path) -> int:
     return process.returncode
 
 
+def _samples(user: NewUser, pid: int, tasks: int, state: Path) -> Iterator[Sample]:
+    """A look each time that so many more have ended, until all have."""
+    daemon, began_s = psutil.Process(pid), time.monotonic()
+    ended, due = 0, 0
+    while ended < tasks:
+        threading.Event().wait(_LOOK_S)
+        ended = _ended(user)
+        if ended < due:
+            continue
+        due = min(tasks, ended + max(1, tasks // _ROWS))
+        try:
+            sample = _sample(daemon, ended, time.monotonic() - began_s, state)
+        except psutil.Error:
+            return
+        if sample.rss_kib == 0:
+            return  # it has ended, and only waits to be collected
+        yield sample
+
+
 def _ended(user: NewUser) -> int:
     words = ("--count", "--grep=^complete: ", STATE_REF)
     return int(git(user.remote, "rev-list", *words, check=False) or 0)
 
 
 def _sample(daemon: psutil.Process, ended: int, seconds: float, state: Path) -> Sample:
-    disk = sum(p.lstat().st_size for p in state.rglob("*") if p.is_file())
     rss = daemon.memory_info().rss
+    disk = sum(
+        _size(Path(folder, n)) for folder, _, names in os.walk(state) for n in names
+    )
     return Sample(
         ended,
         seconds,
@@ -124,6 +136,13 @@ def _sample(daemon: psutil.Process, ended: int, seconds: float, state: Path) -> 
         daemon.num_threads(),
         disk // 1024,
     )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # it goes on working
+        return 0
 
 
 if __name__ == "__main__":
