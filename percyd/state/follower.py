@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -84,9 +84,10 @@ class Follower:
 
     def patience_s(self) -> float | None:
         """What a read may take now; None: as long as it needs."""
-        if self._give_up is None:
+        give_up = self._give_up
+        if give_up is None:
             return None
-        return max(_LAST_LOOK_S, self._give_up - self._clock.boot_s())
+        return max(_LAST_LOOK_S, give_up - self._clock.boot_s())
 
     @property
     def state(self) -> State | None:
@@ -125,16 +126,19 @@ class Follower:
 
         Raises: see `refresh`.
         """
+        number, before = self.next_number(), self._state
+        # Without the lock: a push must not wait for it.
+        found = self._backend.list_exactly([STATE_REF, *refs], self.patience_s())
+        tip = found.get(STATE_REF)
         with self.lock:
-            number = self.next_number()
-            asked = [STATE_REF, *refs]
-            found = self._backend.list_exactly(asked, self.patience_s())
             state = self._state
-            unmoved = state is not None and found.get(STATE_REF) == state.tip
-            if state is not None and unmoved and not self.is_outdated:
-                self._adopt_fetched(state.tip, state.tip, number)
-            else:
+            if state is None or tip is None or self.is_outdated:
                 self.refresh()
+            elif tip == state.tip:
+                self._adopt_fetched(tip, tip, max(number, state.read_number))
+            elif before is None or tip != before.tip or before.tip == state.tip:
+                self.refresh()
+            # Else it is where the remote stood before a push of ours that has landed.
             return found
 
     def _newest_known(self) -> Oid | None:
@@ -242,10 +246,13 @@ class Follower:
         plans = {ref: tip for ref, tip in tips.items() if ref.startswith(PLAN_REFS)}
         self._tips.update(plans)
 
-    @property
-    def known_tips(self) -> Collection[str]:
-        """The refs whose tips are known."""
-        return self._tips.keys()
+    def known_tip(self, ref: str) -> Oid | None:
+        """Where a ref stood on the remote when it was last read or moved, if it did.
+
+        For any thread, without the lock: it is noted before the state is adopted that
+        was pushed with it, and forgotten before one that others have pushed.
+        """
+        return self._tips.get(ref)
 
     def forget_tips(self, refs: Iterable[str]) -> None:
         """Ask the remote anew when these refs are needed again."""

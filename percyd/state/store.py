@@ -70,9 +70,11 @@ class StateStore:
 
     def tip_of(self, ref: str) -> Oid | None:
         """Where a ref stands on the remote, its objects here."""
-        if ref not in self._follower.known_tips:
-            # The first fetch of a project may take long: nobody must wait for it.
-            self.backend.fetch_refs([ref])
+        known = self._follower.known_tip(ref)
+        if known is not None:
+            return known  # without waiting for a push that is under way
+        # The first fetch of a project may take long: nobody must wait for it.
+        self.backend.fetch_refs([ref])
         with self._follower.lock:
             return self._follower.tips([ref])[ref]
 
