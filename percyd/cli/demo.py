@@ -58,7 +58,7 @@ def demo(options: Options, keep: bool, slots: int) -> None:
         with _Story().heard() as story:
             outcome = _run(options, clone, environ, slots)
         if not options.json:
-            _epilogue(console(), clone, environ, story)
+            _epilogue(console(), clone, environ, story, keep=keep)
         else:
             print_json({"completed": outcome.completed, "clone": str(clone)})
     finally:
@@ -167,7 +167,7 @@ def _table(snapshot: Snapshot) -> Table:
 
 
 def _epilogue(
-    out: Console, clone: Path, environ: dict[str, str], story: _Story
+    out: Console, clone: Path, environ: dict[str, str], story: _Story, *, keep: bool
 ) -> None:
     from percyd.demo import PLAN_ID, SHARED
     from percyd.repo.runner import Git
@@ -184,8 +184,9 @@ def _epilogue(
         out.print(git.run("show", f"{branch}:{SHARED}").text, markup=False)
     count = git.run("rev-list", "--count", "percy/state").text
     out.print(f"\nAll of it is in {count} commits on percy/state, on the remote.")
-    out.print("percyd demo --keep leaves it there to look around in;")
-    out.print("percyd init sets up a repository of your own.")
+    if not keep:
+        out.print("Next: percyd demo --keep leaves it there to look around in;")
+        out.print("percyd init sets up a repository of your own.")
 
 
 def _ways_to_look(out: Console, clone: Path, environ: dict[str, str]) -> None:

@@ -75,7 +75,10 @@ def log(
         if options.json:
             _print_document(found)
         else:
-            _Printer(options, found, raw).print_news()
+            printer = _Printer(options, found, raw)
+            printer.print_news()
+            if not printer.has_printed:
+                options.say(f"percyd: attempt {found.attempt} has printed nothing")
 
 
 def _find(
@@ -126,6 +129,7 @@ class _Printer:
         self._from = "program"
         self._rows: Rows | None = None
         self._line_ended = True
+        self.has_printed = False
         self._write: Callable[[bytes], None] = write_raw
         if options.json or (sys.stdout.isatty() and not raw):
             self._rows = Rows(self._print_json if options.json else self._show)
@@ -151,6 +155,7 @@ class _Printer:
             for piece in file.read():
                 if name != self._from:
                     self._go_over_to(name)
+                self.has_printed = True
                 self._write(piece)
         self._flush()
 

@@ -131,6 +131,9 @@ def test_a_log_is_shown_with_its_gate_and_followed_to_its_end(tmp_path: Path) ->
         "the gate",
     ]
     assert "\x1b[31m" in on_a_terminal(user, "task", "log", "p.a", "--raw")
+    silent = user.percyd("task", "log", "p.b")
+    assert silent.out == ""
+    assert silent.said == ["percyd: attempt 3 has printed nothing"]
     other = user.clone_again("other")
     agent = first["agent"]
     elsewhere = percyd(other, "task", "log", "p.a", code=1).said[0]
