@@ -70,10 +70,9 @@ class StatusPage:
         self._show(state, ())
         if isinstance(error, RemoteUnreachable):
             finish_read(state, error)
-        click.echo(
-            f"percyd: shown is the last good state, read {state.read_at:%F %T} UTC",
-            err=True,
-        )
+        # The time is that of a reader: workers of this clone leave none.
+        when = f", read {state.read_at:%F %T} UTC" if state.read_at.timestamp() else ""
+        click.echo(f"above is the last good state{when}; it is not used:", err=True)
         say_refused(error)
         raise click.exceptions.Exit(error.exit_code)
 

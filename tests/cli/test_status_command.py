@@ -107,7 +107,7 @@ def test_status_shows_the_last_good_state_above_what_is_wrong(tmp_path: Path) ->
 
     assert "one  draft" in done.out
     said = done.err.splitlines()
-    assert "shown is the last good state" in said[0]
+    assert said[0].startswith("above is the last good state, read 20")
     assert said[1].startswith("percyd: percy/state was rewound")
     assert said[1].endswith(":")
     assert user.percyd("status", "--json", code=4).document["error"]["hint"]
