@@ -231,7 +231,10 @@ class Percyd:
         ]
 
     def _base_warnings(self) -> list[str]:
-        branch = self.intake.branch
+        # Not by `intake`, which brings all that reads plan documents with it.
+        from percyd.intake.base import base_branch
+
+        branch = base_branch(self.hub, self.clone, self.effective.config.base)
         local = discover.local_branches(self.clone).get(branch)
         ref = f"refs/heads/{branch}"
         remote = self.hub.fetch_refs([ref])[ref]

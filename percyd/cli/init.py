@@ -8,7 +8,6 @@ import click
 
 from percyd.cli.common import Options, common, pass_options, print_json
 from percyd.cli.hook import show_lines
-from percyd.config import COMMITTED, template
 from percyd.errors import UsageError
 
 _IGNORE = "local.toml\n"
@@ -24,6 +23,7 @@ def init(
     options: Options, base: str | None, runner: str | None, no_hooks: bool
 ) -> None:
     """Set percyd up in this repository. Again: only adds what is missing."""
+    from percyd.config import COMMITTED, template
     from percyd.hooking import Hooks, install_quietly
 
     percyd = options.open()
