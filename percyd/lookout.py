@@ -109,11 +109,14 @@ class Lookout:
         rest_s = self._looked_s + _REST_S - self._clock.boot_s()
         if rest_s > 0:
             self._clock.wait(self._stop, rest_s)
-        if self._hinted:
-            self._hinted = False
+        hinted, self._hinted = self._hinted, False
+        if hinted:
             self._pause_s = FIRST_PAUSE_S
         self._looked_s = self._clock.boot_s()
         self._watcher.renew()
+        if hinted and not refs:
+            self._percyd.refresh()  # it has most likely moved: nothing to ask before
+            return {}
         return self._percyd.look_at(refs)
 
     def pace(self, *, changed: bool) -> None:

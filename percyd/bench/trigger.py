@@ -46,13 +46,9 @@ def measure(lab: Lab) -> list[Row]:
             began[poll_s], hopped[poll_s] = _plans(lab, shop)
     lab.say("trigger: two processes")
     with _shop(lab) as shop, ExitStack() as held:
-        held.enter_context(shop.runs("serve", shop.clone, 60, "--no-worker"))
-        for name in ("first", "second"):
-            clone = shop.clone_again(name)
-            held.enter_context(
-                shop.runs("worker", clone, 60, "--capability", name, "--slots", "1")
-            )
-        _, between = _plans(lab, shop, wants=("first", "second"))
+        for what, where in (("serve", shop.clone), ("worker", shop.clone_again("b"))):
+            held.enter_context(shop.runs(what, where, 60, can=what))
+        _, between = _plans(lab, shop, wants=("serve", "worker"))
     return [
         *_rows("commit", "commit to first program", began),
         *_rows("one process", "task's end to dependent's program", hopped),
@@ -146,11 +142,12 @@ class _Shop:
 
     @contextmanager
     def runs(
-        self, what: str, clone: Path, poll_s: float, *args: str
+        self, what: str, clone: Path, poll_s: float, can: str = ""
     ) -> Iterator[Command]:
         """A process of percyd's, ready to work."""
         environ = {**self.environ, "PERCYD_WATCH__POLL_S": str(poll_s)}
-        with command([what, *args], clone, environ) as process:
+        environ["PERCYD_WORKER__CAPABILITIES"] = can
+        with command([what], clone, environ) as process:
             process.hear("watching", _WITHIN_S)
             yield process
 
