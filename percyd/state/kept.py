@@ -16,7 +16,6 @@ import gc
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ VERSION = 1
 #: From so many changed files on the next reader shall not have to read them too.
 _MOVED = 500
 _BETWEEN = b",\n"
+_PRIVATE = 0o600
 
 Json = Mapping[str, Any]
 
@@ -132,15 +132,14 @@ class Kept:
         """Write it all; a full disk or a lost race here fails nobody."""
         body = _BETWEEN.join(_rows(snapshot))
         header = json.dumps(_header(tip, body)).encode()
+        # Two at once may spoil what both write: then its digest says so. One name leaves
+        # no more than one file behind when a process is killed.
+        new = self._path.with_name(f"{self._path.name}.new")
         with contextlib.suppress(OSError):
-            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix="kept-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.writelines([header, b"\n", body])
-                Path(name).replace(self._path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+            with os.fdopen(handle, "wb") as file:
+                file.writelines([header, b"\n", body])
+            new.replace(self._path)
 
 
 @dataclass

@@ -1,20 +1,25 @@
 """How long ``percyd status`` takes, beside what its work cannot be done without.
 
 Run by hand: ``python -m tests.bench.status_speed [FOLDER]``. It builds states of 1,000
-and 50,000 tasks in FOLDER (kept for the next run), and prints a table. Every number is
-the wall time of a whole process, the median of several:
+and 50,000 tasks in FOLDER (kept for the next run), and prints a table. Every number is that
+of a whole process, the median of several:
 
 - *libraries*: ``python -c "import git, pydantic, click, rich"``;
 - *json*: a Python process that reads the very records from one file (as
   ``status --json`` prints them) and parses them with ``json.loads``;
 - *cold*: ``percyd status`` in a clone that has never read this state: it fetches it;
-- *warm*: the same command again, and again after one task was claimed elsewhere.
+- *warm*: the same command again; *moved*: again, after a task was claimed elsewhere.
+
+The bases are *libraries* for people's page and *json* for ``--json``. Beside the wall
+time stands that of processors, which a busy machine hardly changes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -23,12 +28,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from percyd.bench.lab import Ground
 from percyd.bench.records import (
     agent_of,
     claim,
-    free_tasks,
     join,
     paired_tasks,
     take_in,
@@ -72,30 +77,33 @@ def clone_of(folder: Path) -> Path:
     return clone
 
 
-def timed(
-    argv: Sequence[str], cwd: Path, home: Path, stdout: int | None = None
-) -> float:
-    """Seconds of one whole process."""
-    env = {**os.environ, "PERCYD_STATE_DIR": str(home)}
-    project = str(Path(__file__).parents[2])
-    env["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [project, os.environ.get("PYTHONPATH")])
-    )
-    began = time.perf_counter()
-    subprocess.run(
-        argv,
-        cwd=cwd,
-        env=env,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    return time.perf_counter() - began
+class Cost(NamedTuple):
+    """Seconds of a whole process: by the clock on the wall, and of processors."""
+
+    wall_s: float
+    cpu_s: float
 
 
-def median(run: Callable[[], float], rounds: int = ROUNDS) -> float:
-    """The median of several runs."""
-    return statistics.median(run() for _ in range(rounds))
+def timed(argv: Sequence[str], cwd: Path, home: Path) -> Cost:
+    """What one process costs, with all that it starts."""
+    path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
+    env = {
+        **os.environ,
+        "PERCYD_STATE_DIR": str(home),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+    }
+    before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(argv, cwd=cwd, env=env, check=True, stdout=subprocess.DEVNULL)
+    wall_s = time.perf_counter() - began_s
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(wall_s, cpu_s)
+
+
+def median(run: Callable[[], Cost], rounds: int = ROUNDS) -> Cost:
+    """The medians of several runs."""
+    walls, cpus = zip(*(run() for _ in range(rounds)), strict=True)
+    return Cost(statistics.median(walls), statistics.median(cpus))
 
 
 def measure(folder: Path, tasks: int, plans: int) -> None:
@@ -107,41 +115,37 @@ def measure(folder: Path, tasks: int, plans: int) -> None:
     python = sys.executable
     status = [python, "-m", "percyd", "status"]
 
-    def run(*argv: str) -> float:
+    def run(*argv: str) -> Cost:
         return timed(argv, clone, home)
 
     libraries = median(lambda: run(python, "-c", LIBRARIES))
     cold = run(*status)
     warm = median(lambda: run(*status))
     as_json = median(lambda: run(*status, "--json"))
-    shown = subprocess.run(
-        [*status, "--json"],
-        cwd=clone,
-        env={
-            **os.environ,
-            "PERCYD_STATE_DIR": str(home),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        },
-        check=True,
-        capture_output=True,
-    ).stdout
     records = folder / "records.json"
-    records.write_bytes(shown)
-    assert len(json.loads(shown)["tasks"]) == tasks
+    keep = [*status, "--json"]
+    run("/bin/sh", "-c", f"{shlex.join(keep)} > {shlex.quote(str(records))}")
+    if len(json.loads(records.read_bytes())["tasks"]) != tasks:
+        raise SystemExit("the records are not those that were made")
     parse = median(lambda: run(python, "-c", PARSE, str(records)))
     claim_one(folder)
     moved = run(*status)
-    print(f"{tasks:,} tasks in {plans} plans ({len(shown) / 1e6:.1f} MB of JSON)")
-    for name, value, unit, base in (
-        ("libraries", libraries, "", 0.0),
-        ("json", parse, "", 0.0),
-        ("status, cold", cold, "libraries", libraries),
-        ("status, warm", warm, "libraries", libraries),
-        ("status, warm, moved", moved, "libraries", libraries),
-        ("status --json, warm", as_json, "json", parse),
-    ):
-        ratio = f"{value / base:6.2f} x {unit}" if base else ""
-        print(f"  {name:22} {value:7.3f} s  {ratio}")
+    size = records.stat().st_size / 1e6
+    print(f"{tasks:,} tasks in {plans} plans ({size:.1f} MB of JSON)")
+    rows: list[tuple[str, Cost, Cost | None]] = [
+        ("libraries", libraries, None),
+        ("json", parse, None),
+        ("status, cold", cold, libraries),
+        ("status, warm", warm, libraries),
+        ("status, moved", moved, libraries),
+        ("status --json, warm", as_json, parse),
+    ]
+    for name, cost, base in rows:
+        times = ""
+        if base:
+            wall, cpu = cost.wall_s / base.wall_s, cost.cpu_s / base.cpu_s
+            times = f"{wall:5.1f} and {cpu:5.1f} times its base"
+        print(f"  {name:22} {cost.wall_s:7.3f} s, cpu {cost.cpu_s:7.3f} s  {times}")
 
 
 def main() -> None:
