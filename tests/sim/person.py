@@ -1,4 +1,4 @@
-"""A person who steers what is under way: pauses, resumes, cancels, tries again."""
+"""A person who steers what is under way: pauses, cancels, tries again, edits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from percyd.core.operations.steer import CancelPlan, CancelTask, Pause, Resume
 from percyd.core.snapshot import Snapshot
 from percyd.errors import RefusedError
 from percyd.state.memory import MemoryBackend
+from tests.sim.edits import an_edit
 from tests.sim.journal import Journal, RecordingStore
 from tests.sim.scheduler import Machine
 from tests.support.state import FakeClock, Numbers
 
 #: What a person may do, and how likely each is.
 MOVES = {"pause": 3, "resume": 3, "cancel a task": 3, "cancel a plan": 1, "retry": 3}
+#: Besides, how likely it is that a plan's file is edited then.
+EDITS = 0.3
 
 
 class Person:
@@ -25,6 +28,8 @@ class Person:
 
     def __init__(self, journal: Journal, random: Random) -> None:
         self._random = random
+        # A source of its own, drawn from nothing: the other moves stay the seed's.
+        self._edits = Random(str(random.getstate()[1][:9]))
         self._journal = journal
         backend = MemoryBackend(journal.network.remote)
         self._store = RecordingStore(backend, FakeClock(), Numbers(0xBEEF))
@@ -35,6 +40,8 @@ class Person:
         """Something that the seed decides."""
         kinds, weights = list(MOVES), list(MOVES.values())
         self.act(self._random.choices(kinds, weights)[0])
+        if self._edits.random() < EDITS:
+            self.act("edit")
 
     def act(self, kind: str) -> None:
         """One move, on whatever is there; it may be refused."""
@@ -80,6 +87,9 @@ class Person:
                 return CancelPlan(stamp, self._one(plans), by="person")
             case "retry" if dead:
                 return Retry(stamp, self._one(dead))
+            case "edit" if plans:
+                name = self._edits.choice(sorted(plans))
+                return an_edit(snapshot.plans[name], stamp, self._edits)
         return None
 
     def _one(self, names: Sequence[str]) -> str:
