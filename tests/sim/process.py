@@ -262,11 +262,23 @@ class Place:
 
     def _commit(self, task: Task, base: Oid, what: str) -> Oid:
         remote = self._process.clone.remote
+        if task.type == "land":
+            return self._merge_main(task, base)
         # A few tasks meddle with the same file: their merges conflict.
         name = "shared" if "meddle" in task.title else short_of(task.id)
         files = remote.commits[base].files
         content = f"{task.id} {task.attempt} {task.claim}".encode()
         return remote.commit([base], files.set(name, content), f"{task.id}: {what}")
+
+    def _merge_main(self, task: Task, tip: Oid) -> Oid:
+        """What a task land-N makes: the base branch merged into the tip."""
+        clone = self._process.clone
+        main = clone.remote.refs["refs/heads/main"]
+        now = self._process.clock.now()
+        merged = clone.merge(tip, main, f"merge {task.id} {task.claim}", now)
+        if isinstance(merged, MergeConflict):
+            raise MergeConflictError(merged.paths)
+        return merged.commit
 
     def progress(self) -> Rider | None:
         """See `percyd.work.worker.Slot`."""
