@@ -10,6 +10,7 @@ from percyd.core.edges import PlanStatus
 from percyd.core.operations.claims import EndAttempt, Ending
 from percyd.core.operations.landing import Land
 from percyd.core.operations.plans import Close, Retry
+from percyd.core.operations.steer import Pause
 from percyd.core.reasons import Reason
 from percyd.core.records import Task, Why
 from percyd.errors import BranchCheckedOut, IllegalTransition, UnknownIdError
@@ -227,3 +228,15 @@ def test_a_plan_that_lands_by_itself_and_has_failed_is_closed_at_once() -> None:
     bench.store.apply(EndAttempt(bench.store.stamp(), fence(claimed), ending))
     assert bench.plan("p").status is PlanStatus.FAILED
     assert land(bench, by_itself=True).commit is None
+
+
+def test_a_plan_that_was_paused_is_closed_and_left_to_a_person() -> None:
+    bench = bench_with(land="auto", do=False)
+    (claimed,) = bench.claim()
+    bench.work(claimed)
+    bench.store.apply(Pause(bench.store.stamp(), "p"))
+    bench.complete(claimed)
+    assert bench.plan("p").status is PlanStatus.DONE
+    assert land(bench, by_itself=True).commit is None
+    land(bench)
+    assert landed(bench)[1] == "main"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from percyd.core.edges import PlanStatus
-from percyd.core.operations.landing import is_landed
+from percyd.core.operations.landing import is_due, is_landed
 from percyd.core.operations.plans import TakeIn
 from percyd.core.records import Limits, Plan, Task
 from percyd.state.memory import MemoryBackend
@@ -46,14 +45,14 @@ class LandingWorld(World):
             remote.refs[MAIN] = remote.commit([tip], files, f"push {number}")
 
     def _open_plans(self) -> list[str]:
-        """A plan that is done and has not landed is not at its end."""
+        """A plan that is done and has to land is not at its end."""
         left = super()._open_plans()
         if left:
             return left
         return [
             f"{plan.id} is done and has not landed"
             for plan in self._plans()
-            if plan.status is PlanStatus.DONE and not is_landed(plan)
+            if is_due(plan)
         ]
 
     def landed(self) -> int:
