@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from percyd.doctor.hooks import hooks as examine
+from percyd.errors import RefusedError
 from percyd.home import FileLock, Home
 from percyd.hooking import Hooks, take_in
 from percyd.repo.discover import discover
@@ -49,6 +51,11 @@ def clone(tmp_path: Path) -> Path:
 
 def hooks_of(repo: Path) -> Hooks:
     return Hooks.around(repo, os.environ)
+
+
+def doctors_words(repo: Path) -> list[str]:
+    """What `percyd doctor` has to say about the hooks."""
+    return [check.message for check in examine(Percyd.open(repo, dict(os.environ)))]
 
 
 def home_of(repo: Path) -> Home:
@@ -278,7 +285,8 @@ def test_a_hook_that_replaced_ours_is_never_lost(clone: Path) -> None:
     assert "second" in (clone / ".git/hooks/post-commit").read_text()
     kept = clone / ".git/hooks/post-commit.before-percyd"
     assert "first" in kept.read_text()
-    assert percyd(clone, "hook", "install", code=1).out == ""
+    with pytest.raises(RefusedError):
+        hooks_of(clone).install()
 
 
 # Where hooks are
@@ -288,25 +296,23 @@ def test_the_command_installs_reports_and_takes_out(clone: Path) -> None:
     folder = clone / ".git/hooks"
     out = percyd(clone, "hook", "install").out
     assert out.splitlines() == [f"installed {folder / n}" for n in CLONE_HOOKS]
-    assert "installed already" in percyd(clone, "hook", "install").out
+    assert hooks_of(clone).install() == []
     (folder / "post-merge").chmod(0o644)
     shim = (folder / "post-commit").read_text()
     (folder / "post-commit").write_text(f"{shim}\n# of another version\n")
     (folder / "post-rewrite").unlink()
     states = [hooks_of(clone).state(name) for name in CLONE_HOOKS]
     assert states == [HookState.OUTDATED, HookState.NOT_EXECUTABLE, HookState.ABSENT]
-    doctor = percyd(clone, "doctor", "--json", code=None).document["checks"]
-    told = [c["message"] for c in doctor if c["name"] == "hooks"]
-    assert [text.rpartition(" is ")[2] for text in told] == [
+    assert [text.rpartition(" is ")[2] for text in doctors_words(clone)] == [
         "outdated",
         "not executable",
         "missing",
     ]
-    percyd(clone, "hook", "install")
+    hooks_of(clone).install()
     assert percyd(clone, "hook", "uninstall", "--json").document == {
         "uninstalled": list(CLONE_HOOKS)
     }
-    assert "none is installed" in percyd(clone, "doctor", code=None).out
+    assert "none is installed" in doctors_words(clone)[0]
     assert percyd(clone, "hook", "run", "pre-push", code=2).out == ""
 
 
@@ -334,12 +340,10 @@ def test_a_folder_that_is_not_percyds_is_not_written_to_and_the_line_works(
         file.write(line.partition(":  ")[2] + "\n")
     stage(clone, plan("p"))
     assert said(clone, "commit", "-qm", "plan") == [NO_DAEMON]
-    told = percyd(clone, "doctor", "--json", code=None).document["checks"]
-    missing = [c["message"] for c in told if c["name"] == "hooks"]
-    assert [text.split(" ")[0] for text in missing] == [
+    assert [text.split(" ")[0] for text in doctors_words(clone)] == [
         str(folder / name) for name in ("post-merge", "post-rewrite")
     ]
-    percyd(clone, "hook", "uninstall")
+    hooks_of(clone).uninstall()
     assert said(clone, "commit", "-q", "--amend", "--no-edit") == []
     assert not (clone / ".git/percyd-hooks").exists()
 
@@ -369,7 +373,7 @@ def test_a_bare_repository_needs_no_more_than_its_hook_and_a_worker_somewhere(
     user = new_user(tmp_path)
     # A bare clone follows an origin; its plans are taken in for itself all the same.
     git(user.remote, "remote", "add", "origin", str(tmp_path / "nowhere.git"))
-    percyd(user.remote, "hook", "install")
+    hooks_of(user.remote).install()
     elsewhere = user.clone_again("elsewhere")
     home_of(elsewhere).woken_for.write_text(f"{user.remote.resolve()}\n")
     commit(user.clone, {"b.txt": "b"})
