@@ -52,6 +52,16 @@ def snapshot(
     if not folders.is_real_folder(work_tree):
         # A link in its place would have somebody else's files committed.
         raise GitError(f"the work tree {work_tree} is gone")
+    tree = _tree_of(git, work_tree, parent, known)
+    changes = list(lineage.changed_files(reader, parent, tree))
+    links = [c.path for c in changes if c.mode == objects.GITLINK]
+    _refuse_nested(links[0] if links else None)
+    if not changes:
+        return None
+    return objects.commit_tree(git, tree, [parent], message, when, author)
+
+
+def _tree_of(git: Git, work_tree: Path, parent: Oid, known: Path | None) -> Oid:
     with tempfile.TemporaryDirectory(prefix="percyd-index-") as name:
         index = Path(name) / "index"
         if known is None or not folders.is_real_file(known):
@@ -69,13 +79,7 @@ def snapshot(
         if not added.ok:
             _refuse_nested(_nested_repository(work_tree))
             raise GitError(f"git add: {added.problem}")
-        tree = git.run("write-tree", index=index, work_tree=work_tree).text
-    changes = list(lineage.changed_files(reader, parent, tree))
-    links = [c.path for c in changes if c.mode == objects.GITLINK]
-    _refuse_nested(links[0] if links else None)
-    if not changes:
-        return None
-    return objects.commit_tree(git, tree, [parent], message, when, author)
+        return git.run("write-tree", index=index, work_tree=work_tree).text
 
 
 def _refuse_nested(path: str | None) -> None:

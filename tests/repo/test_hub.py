@@ -17,8 +17,9 @@ from percyd.errors import (
     StateRefused,
     UnsupportedRepository,
 )
+from percyd.repo.adopted import ADOPTED_REF
 from percyd.repo.facts import TreeScanner
-from percyd.repo.hub import ADOPTED_REF, INGESTED, Hub
+from percyd.repo.hub import INGESTED, Hub
 from percyd.repo.objects import write_commits
 from percyd.repo.packs import MOST_PACKS, tidy
 from percyd.repo.values import Identity, NewCommit, PushOutcome, Remote
