@@ -58,7 +58,11 @@ def test_status_imports_nothing_that_takes_in_or_works(tmp_path: Path) -> None:
 
         strange = (
             *("watchdog", "yaml", "percyd.work", "percyd.dispatch", "percyd.runners"),
-            *("percyd.core.operations.plans", "percyd.core.document.parse", "percyd.life"),
+            *(
+                "percyd.core.operations.plans",
+                "percyd.core.document.parse",
+                "percyd.life",
+            ),
             *("percyd.state.committer", "percyd.intake.scan", "percyd.intake.watch"),
         )
         assert "percyd.state.kept" in found
