@@ -41,6 +41,10 @@ class Scale:
     hops: int
     #: Plans that are committed one after the other.
     plans: int
+    #: Plans before them, of which nothing is measured.
+    warm_ups: int
+    #: How long nothing may have moved before the next plan, in seconds.
+    quiet_s: float
     sizes: Sizes
 
 
@@ -55,6 +59,8 @@ FULL = Scale(
     crowd_rounds=2,
     hops=20,
     plans=15,
+    warm_ups=1,
+    quiet_s=1.2,
     sizes=Sizes(
         small=100,
         open_plans=50,
@@ -76,6 +82,8 @@ QUICK = Scale(
     crowd_rounds=1,
     hops=2,
     plans=1,
+    warm_ups=0,
+    quiet_s=0.2,
     sizes=Sizes(
         small=20,
         open_plans=3,

@@ -31,9 +31,6 @@ _SLOWER = 1.2
 _CHAIN = 4
 _WITHIN_S = 60.0
 _PAUSE_S = 0.002
-#: A daemon is quiet once its branch has stood still so long, and its poll is no longer
-#: at its shortest pause.
-_QUIET_S = 1.2
 
 
 def measure(lab: Lab) -> list[Row]:
@@ -173,11 +170,11 @@ class _Shop:
         return starts
 
     def rest(self) -> None:
-        """Wait until nothing moves any more."""
+        """Wait until nothing moves, and the poll is past its shortest pauses."""
         git = Git(self.remote, environ=self.environ)
         tip = None
         while tip != (tip := git.ref(STATE_REF)):
-            threading.Event().wait(_QUIET_S)
+            threading.Event().wait(self.lab.scale.quiet_s)
 
 
 @contextmanager
@@ -192,10 +189,10 @@ def _shop(lab: Lab) -> Iterator[_Shop]:
 def _plans(
     lab: Lab, shop: _Shop, wants: Sequence[str] = ()
 ) -> tuple[list[Sample], list[Sample]]:
-    """One plan after the other; the first one only warms up."""
+    """One plan after the other; the first ones only warm up."""
     began: list[Sample] = []
     hopped: list[Sample] = []
-    for number in range(lab.scale.plans + 1):
+    for number in range(lab.scale.warm_ups + lab.scale.plans):
         shop.rest()
         raw = lab.raw.run(2)
         starts = shop.plan(_CHAIN, wants)
@@ -203,7 +200,7 @@ def _plans(
         first = _seen(lab, starts[0])
         for start in starts[1:]:
             _seen(lab, start)
-        if number == 0:
+        if number < lab.scale.warm_ups:
             continue
         raw += lab.raw.run(2)
         began.append(beside((first - committed) * 1000, raw))
