@@ -3,8 +3,8 @@
 One `percyd serve` works through so many tasks that do nothing, plan after plan. Printed
 are, as tasks end: the daemon's memory, its open files and threads, what its local state
 takes on the disk, and at the end the growth of memory for each task in the second half,
-where caches are warm. It holds the tasks of open plans and of the newest 50 closed ones,
-about 7 KB each; beyond those nothing may grow.
+where caches are warm. A daemon holds the tasks of all live plans, up to 8 KB each. These
+plans land, so that beyond the newest 50 they go into the archive.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _add_plan(user: NewUser, number: int, tasks: int) -> None:
         f"  - {{id: t{n:03}, title: Nothing, {more}}}\n" for n in range(tasks)
     )
     path = f".percy/plans/p{number:03}.yaml"
-    commit(user.clone, {path: f"title: Nothing {number}\ntasks:\n{rows}"})
+    commit(user.clone, {path: f"title: Nothing {number}\nland: auto\ntasks:\n{rows}"})
 
 
 def _watch(user: NewUser, tasks: int, state: Path) -> int:
