@@ -73,10 +73,9 @@ class StateStore:
         known = self._follower.known_tip(ref)
         if known is not None:
             return known  # without waiting for a push that is under way
-        # The first fetch of a project may take long: nobody must wait for it.
-        self.backend.fetch_refs([ref])
-        with self._follower.lock:
-            return self._follower.tips([ref])[ref]
+        # Nobody must wait for it: the first fetch of a project may take long. It is no
+        # news for others, who may know of a later move by then.
+        return self.backend.fetch_refs([ref])[ref]
 
     def live_by(self, heart: Heart | None) -> None:
         """Let an agent's heartbeat ride along with every push of this store."""

@@ -240,7 +240,9 @@ def test_each_task_is_cancelled_or_it_is_said_what_is_possible(
 
 
 @pytest.mark.parametrize(
-    "make", [*PLAN_MOVES.values(), lambda s: CancelTask(s, "p.a")], ids=str
+    "make",
+    [*PLAN_MOVES.values(), lambda s: CancelTask(s, "p.a")],
+    ids=[*PLAN_MOVES, "cancel-task"],
 )
 def test_what_is_not_there_cannot_be_steered(make: Make) -> None:
     bench = Bench()
