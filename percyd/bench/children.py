@@ -161,6 +161,25 @@ class Command:
         self._ear.join(_END_S)
 
 
+def shell(script: str, folder: Path, environ: Mapping[str, str]) -> None:
+    """Run a script of ``sh`` as a user would, with git's own defaults.
+
+    Raises:
+        PercydError: it failed.
+    """
+    done = subprocess.run(
+        ["sh", "-eu", "-c", script],
+        env=_environment(environ),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise PercydError(f"the script beside percyd failed: {done.stderr:.300}")
+
+
 @contextmanager
 def command(
     args: Sequence[str], folder: Path, environ: Mapping[str, str]

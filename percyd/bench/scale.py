@@ -45,6 +45,9 @@ class Scale:
     warm_ups: int
     #: How long nothing may have moved before the next plan, in seconds.
     quiet_s: float
+    #: Tasks of a plan whose throughput is measured, and how often.
+    many: int
+    rounds_of_many: int
     sizes: Sizes
 
 
@@ -61,6 +64,8 @@ FULL = Scale(
     plans=15,
     warm_ups=1,
     quiet_s=1.2,
+    many=300,
+    rounds_of_many=3,
     sizes=Sizes(
         small=100,
         open_plans=50,
@@ -84,6 +89,8 @@ QUICK = Scale(
     plans=1,
     warm_ups=0,
     quiet_s=0.2,
+    many=6,
+    rounds_of_many=1,
     sizes=Sizes(
         small=20,
         open_plans=3,

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from percyd.bench import claims, dispatch, growth, transitions, trigger
+from percyd.bench import claims, dispatch, growth, throughput, transitions, trigger
 from percyd.bench.lab import Lab, Say, load, open_lab
 from percyd.bench.scale import FULL, QUICK
 from percyd.bench.values import Report, Row, Section
@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "one-task": Benchmark(claims.TITLE_ONE, claims.measure_one),
     "dispatch": Benchmark(dispatch.TITLE, dispatch.measure),
     "trigger": Benchmark(trigger.TITLE, trigger.measure),
+    "throughput": Benchmark(throughput.TITLE, throughput.measure),
     "growth": Benchmark(growth.TITLE, growth.measure),
 }
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import statistics
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from itertools import count, pairwise
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
-from percyd.bench.children import Command, command
-from percyd.bench.lab import BASE_REF, Lab
-from percyd.bench.raw import WHO, bare, beside
+from percyd.bench.lab import Lab
+from percyd.bench.raw import beside
+from percyd.bench.shop import WITHIN_S, Shop, open_shop
 from percyd.bench.values import Row, Sample, Target
 from percyd.core.ids import STATE_REF
 from percyd.errors import PercydError
@@ -29,7 +28,6 @@ POLLS_S = (15, 60)
 _PUSHES = 10
 _SLOWER = 1.2
 _CHAIN = 4
-_WITHIN_S = 60.0
 _PAUSE_S = 0.002
 
 
@@ -39,10 +37,10 @@ def measure(lab: Lab) -> list[Row]:
     hopped: dict[int, list[Sample]] = {}
     for poll_s in POLLS_S:
         lab.say(f"trigger: poll of {poll_s} s at most")
-        with _shop(lab) as shop, shop.runs("serve", shop.clone, poll_s):
+        with open_shop(lab) as shop, shop.runs("serve", shop.clone, poll_s):
             began[poll_s], hopped[poll_s] = _plans(lab, shop)
     lab.say("trigger: two processes")
-    with _shop(lab) as shop, ExitStack() as held:
+    with open_shop(lab) as shop, ExitStack() as held:
         for what, where in (("serve", shop.clone), ("worker", shop.clone_again("b"))):
             held.enter_context(shop.runs(what, where, 60, can=what))
         _, between = _plans(lab, shop, wants=("serve", "worker"))
@@ -73,129 +71,45 @@ def _median(samples: Sequence[Sample]) -> float:
     return statistics.median(sample.ms for sample in samples)
 
 
-@dataclass
-class _Shop:
-    """A clone, its remote on this machine, percyd set up; the marks of its tasks."""
-
-    lab: Lab
-    folder: Path
-    environ: Mapping[str, str]
-    _numbers: Iterator[int] = field(default_factory=count)
-
-    @property
-    def clone(self) -> Path:
-        """Where plans are committed."""
-        return self.folder / "clone"
-
-    @property
-    def marks(self) -> Path:
-        """What the programs leave."""
-        return self.folder / "marks"
-
-    @property
-    def remote(self) -> Path:
-        """The bare repository."""
-        return self.folder / "remote.git"
-
-    def set_up(self) -> None:
-        """Make all of it."""
-        self.marks.mkdir(parents=True)
-        self.clone.mkdir()
-        bare(self.remote, self.environ)
-        git = self._git(self.clone)
-        git.run("init", "--quiet", "--template=", "--initial-branch=main")
-        git.run("config", "core.bare", "false")
-        git.run("remote", "add", "origin", str(self.remote))
-        self.commit({"README.md": "hello\n"})
-        self._push(git)
-        with command(["init", "--no-hooks"], self.clone, self.environ) as made:
-            made.wait(_WITHIN_S)
-        config = 'base = "main"\n'
-        self.commit({".percy/config.toml": config})
-        self._push(git)
-
-    def clone_again(self, name: str) -> Path:
-        """Another clone, as of another machine."""
-        path = self.folder / name
-        git = self._git(path)
-        git.run("clone", "--quiet", str(self.remote), str(path), network=True)
-        return path
-
-    def _git(self, path: Path) -> Git:
-        return Git(path / ".git", environ=self.environ)
-
-    def _push(self, git: Git) -> None:
-        git.run("push", "--quiet", str(self.remote), f"HEAD:{BASE_REF}", network=True)
-
-    def commit(self, files: Mapping[str, str]) -> None:
-        """Commit files as a person would."""
-        git = self._git(self.clone)
-        for name, text in files.items():
-            path = self.clone / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        git.run("add", "--all", work_tree=self.clone)
-        git.run("commit", "-q", "-m", "more", work_tree=self.clone, extra_env=WHO)
-
-    @contextmanager
-    def runs(
-        self, what: str, clone: Path, poll_s: float, can: str = ""
-    ) -> Iterator[Command]:
-        """A process of percyd's, ready to work."""
-        environ = {**self.environ, "PERCYD_WATCH__POLL_S": str(poll_s)}
-        environ["PERCYD_WORKER__CAPABILITIES"] = can
-        with command([what], clone, environ) as process:
-            process.hear("watching", _WITHIN_S)
-            yield process
-
-    def plan(self, length: int, wants: Sequence[str]) -> list[Path]:
-        """Commit a plan of a chain of tasks; answers the marks of their starts."""
-        name = f"p{next(self._numbers)}"
-        lines = [f"title: {name}", "tasks:"]
-        starts = []
-        for number in range(length):
-            start = self.marks / f"{name}-{number}"
-            starts.append(start)
-            lines += [
-                f"  - id: t{number}",
-                f"    title: t{number}",
-                "    allow_empty: true",
-                f"    run: ': > {start}; : > {start}.end'",
-            ]
-            if number:
-                lines.append(f"    depends_on: [t{number - 1}]")
-            if wants:
-                lines.append(f"    specialization: [{wants[number % len(wants)]}]")
-        self.commit({f".percy/plans/{name}.yaml": "\n".join(lines) + "\n"})
-        return starts
-
-    def rest(self) -> None:
-        """Wait until nothing moves, and the poll is past its shortest pauses."""
-        git = Git(self.remote, environ=self.environ)
-        tip = None
-        while tip != (tip := git.ref(STATE_REF)):
-            threading.Event().wait(self.lab.scale.quiet_s)
+def _plan(shop: Shop, name: str, length: int, wants: Sequence[str]) -> list[Path]:
+    """Commit a plan of a chain of tasks; answers the marks of their starts."""
+    lines = [f"title: {name}", "tasks:"]
+    starts = []
+    for number in range(length):
+        start = shop.marks / f"{name}-{number}"
+        starts.append(start)
+        lines += [
+            f"  - id: t{number}",
+            f"    title: t{number}",
+            "    allow_empty: true",
+            f"    run: ': > {start}; : > {start}.end'",
+        ]
+        if number:
+            lines.append(f"    depends_on: [t{number - 1}]")
+        if wants:
+            lines.append(f"    specialization: [{wants[number % len(wants)]}]")
+    shop.commit({f".percy/plans/{name}.yaml": "\n".join(lines) + "\n"})
+    return starts
 
 
-@contextmanager
-def _shop(lab: Lab) -> Iterator[_Shop]:
-    folder = lab.new_folder()
-    state = {"PERCYD_STATE_DIR": str(folder / "state")}
-    shop = _Shop(lab, folder, {**lab.environ, **state})
-    shop.set_up()
-    yield shop
+def _rest(shop: Shop) -> None:
+    """Wait until nothing moves, and the poll is past its shortest pauses."""
+    git = Git(shop.remote, environ=shop.environ)
+    tip = None
+    while tip != (tip := git.ref(STATE_REF)):
+        threading.Event().wait(shop.lab.scale.quiet_s)
 
 
 def _plans(
-    lab: Lab, shop: _Shop, wants: Sequence[str] = ()
+    lab: Lab, shop: Shop, wants: Sequence[str] = ()
 ) -> tuple[list[Sample], list[Sample]]:
     """One plan after the other; the first ones only warm up."""
     began: list[Sample] = []
     hopped: list[Sample] = []
     for number in range(lab.scale.warm_ups + lab.scale.plans):
-        shop.rest()
+        _rest(shop)
         raw = lab.raw.run(2)
-        starts = shop.plan(_CHAIN, wants)
+        starts = _plan(shop, f"p{number}", _CHAIN, wants)
         committed = lab.clock.boot_s()
         first = _seen(lab, starts[0])
         for start in starts[1:]:
@@ -213,9 +127,9 @@ def _plans(
 
 def _seen(lab: Lab, mark: Path) -> float:
     """When a mark was there, on the boot clock."""
-    give_up = lab.clock.boot_s() + _WITHIN_S
+    give_up = lab.clock.boot_s() + WITHIN_S
     while not mark.exists():
         if lab.clock.boot_s() > give_up:
-            raise PercydError(f"no program has begun within {_WITHIN_S:g} s")
+            raise PercydError(f"no program has begun within {WITHIN_S:g} s")
         threading.Event().wait(_PAUSE_S)
     return lab.clock.boot_s()

@@ -18,8 +18,8 @@ from percyd.cli.common import Options, common, pass_options
 def bench(options: Options, names: tuple[str, ...], quick: bool) -> None:
     """Measure percyd in a temporary folder, each number beside a plain git push.
 
-    NAME is transitions, claims, one-task, dispatch, trigger or growth; without one,
-    all are measured, which takes some minutes.
+    NAME is transitions, claims, one-task, dispatch, trigger, throughput or growth;
+    without one, all are measured, which takes some minutes.
     """
     from percyd.bench.suite import BENCHMARKS, run
     from percyd.cli.bench_show import render_bench

@@ -17,7 +17,15 @@ from percyd.bench.scale import QUICK
 from percyd.cli.bench_show import render_bench
 from tests.support.newuser import finish, percyd, start
 
-NAMES = ["transitions", "claims", "one-task", "dispatch", "trigger", "growth"]
+NAMES = [
+    "transitions",
+    "claims",
+    "one-task",
+    "dispatch",
+    "trigger",
+    "throughput",
+    "growth",
+]
 
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 SPREAD = {
