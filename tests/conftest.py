@@ -22,10 +22,12 @@ _GITCONFIG = """\
 \tallow = always
 """
 
-# A suite that runs in the background of a script ignores ^C, and would hand that down to
-# every program that a test wants to interrupt.
+# A suite that runs in the background of a script ignores ^C, under nohup also the end of
+# its terminal, and would hand that down to every program that a test wants to interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

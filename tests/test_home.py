@@ -108,7 +108,7 @@ def test_everything_lies_in_the_home(tmp_path: Path) -> None:
         "logs/shop.api/3.log",
         "runs/shop.api/3",
         "locks/daemon.lock",
-        "wake",
+        "hooks/wake",
     ]
 
 

@@ -42,7 +42,7 @@ def the_lock(tmp_path: Path) -> Path:
 
 
 def test_a_detached_daemon_works_until_it_is_stopped(
-    user: NewUser, tmp_path: Path
+    user: NewUser, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -59,6 +59,7 @@ def test_a_detached_daemon_works_until_it_is_stopped(
     words = f"a daemon runs in this clone already: process {pid}; percyd stop ends it"
     assert second.said == [f"percyd: {words}"]
     beside = start("worker", cwd=user.clone)
+    request.addfinalizer(beside.kill)
     workers = log.with_name("worker-0.log")
     until(lambda: workers.exists() and "watching" in workers.read_text(), "a worker")
 

@@ -366,7 +366,7 @@ class Served:
         self.until(lambda: self._looks() >= wanted)
 
     def _looks(self) -> int:
-        return self.calls.read_text().count(f"fetch +{STATE}")
+        return self.calls.read_text().count("looked")
 
     def status_of(self, task: str) -> str:
         plan, _, short = task.partition(".")
@@ -394,7 +394,7 @@ def served(site: Site, tmp_path: Path) -> Iterator[Served]:
     shim = tools / "git"
     shim.write_text(
         f"""#!/bin/sh
-case "$*" in *" fetch "*+{STATE}*) echo "fetch +{STATE}" >>'{calls}';; esac
+case "$*" in *" ls-remote "*{STATE}*) echo looked >>'{calls}';; esac
 exec '{shutil.which("git")}' "$@"
 """
     )
@@ -407,6 +407,7 @@ exec '{shutil.which("git")}' "$@"
                 **os.environ,
                 "PYTHONPATH": str(PROJECT),
                 "PATH": f"{tools}:{os.environ['PATH']}",
+                "PERCYD_WATCH__POLL_S": "0.2",
             },
             stdin=subprocess.DEVNULL,
             stdout=file,

@@ -1,4 +1,4 @@
-"""Writes what is generated in docs/state-format: ``python -m tests.support.regenerate``.
+"""Writes what is generated below docs/: ``python -m tests.support.regenerate``.
 
 A test fails while the files and the code differ.
 """
@@ -41,7 +41,9 @@ def between_markers(text: str, name: str, content: str) -> str:
 
 def main() -> None:
     """Write the files."""
-    for path, text in generated().items():
+    from tests.support import reference
+
+    for path, text in {**generated(), **reference.generated()}.items():
         path.write_text(text, encoding="utf-8")
 
 
