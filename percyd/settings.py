@@ -140,7 +140,8 @@ class LimitsConfig(Section):
         _LIMITS.backoff_s, description="pause before the next attempt; it doubles"
     )
     fix_rounds: Whole = Field(
-        _LIMITS.fix_rounds, description="how often a failed gate goes back to its task"
+        _LIMITS.fix_rounds,
+        description="how often a `run` task whose work conflicts is run again",
     )
     max_depth: Whole = Field(
         _LIMITS.max_depth, description="how deep tasks may start plans of their own"
@@ -154,14 +155,22 @@ class LimitsConfig(Section):
 class RunnerConfig(Section):
     """``[runners.<name>]``: a program that does tasks."""
 
-    type: Literal["command"] = "command"
-    command: tuple[Shell, ...] = ()
-    args: tuple[Word, ...] = ()
+    type: Literal["command"] = Field("command", description="how it is spoken to")
+    command: tuple[Shell, ...] = Field(
+        (), description="the program and its first arguments; it must be given"
+    )
+    args: tuple[Word, ...] = Field(
+        (), description="arguments behind those of `command`"
+    )
     env: Annotated[
         dict[Annotated[str, Field(strict=True)], Word], AfterValidator(_runner_env)
-    ] = Field(default_factory=dict)
-    env_allow: tuple[Plain, ...] = ()
-    env_deny: tuple[Plain, ...] = ()
+    ] = Field(default_factory=dict, description="variables to set for it")
+    env_allow: tuple[Plain, ...] = Field(
+        (), description="credentials to let through, by name or pattern"
+    )
+    env_deny: tuple[Plain, ...] = Field(
+        (), description="variables to take away as well, by name or pattern"
+    )
 
 
 class Config(Section):
