@@ -17,6 +17,24 @@ PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^ *```(\S*)", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
+#: Where a guide of howto/ begins: a clone and its remote, ...
+_SHOP = """\
+git init --quiet --bare shop.git
+git clone --quiet shop.git shop
+cd shop
+echo "Tea, bread and jam" > menu.txt
+git add .
+git commit --quiet -m "Open the shop"
+git push --quiet origin main
+"""
+#: ... and percyd, but in the one that sets it up.
+_SET_UP = """\
+percyd init --no-hooks
+git add .percy
+git commit --quiet -m "Set up percyd"
+git push --quiet
+"""
+
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
@@ -50,6 +68,8 @@ def test_a_guide_does_what_it_says(
     state = reader.home / ".local" / "state" / "percyd"
     monkeypatch.setenv("PERCYD_STATE_DIR", str(state))
 
+    if page.stem != "tutorial":
+        reader.begin(_SHOP if page.stem == "add" else _SHOP + _SET_UP)
     text = page.read_text(encoding="utf-8")
     try:
         wrong = {

@@ -88,6 +88,10 @@ class Reader:
     home: Path
     folder: Path | None = None
 
+    def begin(self, script: str) -> None:
+        """Do what a page takes for granted."""
+        self._do(Step(0, script, None))
+
     def follow(self, text: str) -> Iterator[tuple[Step, str]]:
         """Do the steps of a page; answers each with what it printed."""
         for step in steps(text):
