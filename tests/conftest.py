@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -49,6 +50,16 @@ def _isolated(
     monkeypatch.setenv("PERCYD_STATE_DIR", str(tmp_path / "state"))
     yield
     close_hubs()
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """A command that runs inside a test sets up percyd's log for its own process."""
+    logger = logging.getLogger("percyd")
+    level, propagates, handlers = logger.level, logger.propagate, logger.handlers[:]
+    yield
+    logger.setLevel(level)
+    logger.propagate, logger.handlers[:] = propagates, handlers
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,5 +82,6 @@ def _closed(folder: Path, snapshot: Snapshot) -> Iterator[_Kept]:
             stats = [p.lstat() for p in (path, *path.rglob("*"))]
         except FileNotFoundError:
             continue  # another process of this clone is tidying too
-        size = sum(s.st_size for s in stats)
+        # How big a folder itself is depends on the file system.
+        size = sum(s.st_size for s in stats if stat.S_ISREG(s.st_mode))
         yield _Kept(path, max(s.st_mtime for s in stats), size)
