@@ -26,16 +26,22 @@ _KINDS = {
         1 / 0.4,
     ),
 }
-#: One turn of the loop. Git's own races are tried again: `worktree add` loses some.
+#: One turn of the loop. What git loses to its own races is tried again: with four at a
+#: time `git worktree` stumbles over what another one has only half made or removed.
 _TURN = """
-until git worktree add -q --no-track -b raw/$1 ../raw/$1 origin/main 2>/dev/null
-do sleep 0.01; done
+again() {{
+    left=200
+    until "$@" 2>/dev/null
+    do left=$((left - 1)); [ $left -gt 0 ]; sleep 0.01; done
+}}
+again git worktree add -q --no-track -B raw/$1 ../raw/$1 origin/main
 cd ../raw/$1
 {what}
 git add -A
 git commit -q --allow-empty -m task
 git push -q origin raw/$1
-git worktree remove --force .
+cd ../../clone
+again git worktree remove --force ../raw/$1
 """
 
 
