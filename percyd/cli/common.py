@@ -92,7 +92,7 @@ def common(command: F) -> F:
             is_flag=True,
             expose_value=False,
             callback=store("json"),
-            help="Print one JSON document.",
+            help="Print JSON: one document, or one a line.",
         ),
         click.option(
             "-C",

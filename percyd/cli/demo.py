@@ -40,7 +40,13 @@ _LOOK_S = 0.1
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Keep the repository, to look around in.")
-@click.option("--slots", default=4, show_default=True, help="Tasks at the same time.")
+@click.option(
+    "--slots",
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Tasks at the same time.",
+)
 @common
 @pass_options
 def demo(options: Options, keep: bool, slots: int) -> None:

@@ -22,7 +22,12 @@ _IGNORE = "local.toml\n"
 def init(
     options: Options, base: str | None, runner: str | None, no_hooks: bool
 ) -> None:
-    """Set percyd up in this repository. Again: only adds what is missing."""
+    """Set percyd up in this repository. Again: only adds what is missing.
+
+    Makes the branch percy/state on the remote, writes .percy/config.toml, .percy/plans
+    and .percy/.gitignore for you to commit, and installs the git hooks. In a bare
+    repository it makes the branch and installs post-receive, and writes nothing else.
+    """
     from percyd.config import COMMITTED, template
     from percyd.hooking import Hooks, install_quietly
 

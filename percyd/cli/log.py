@@ -35,7 +35,13 @@ _LONGEST_LINE = 100_000
 @click.command()
 @click.argument("what", required=False, metavar="[PLAN|TASK]", shell_complete=any_ids)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens next.")
-@click.option("-n", "--limit", type=click.IntRange(1), help="Only the newest events.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only the newest N events.",
+)
 @common
 @pass_options
 def log(options: Options, what: str | None, follow: bool, limit: int | None) -> None:

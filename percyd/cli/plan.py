@@ -29,7 +29,10 @@ _READ_BYTES = 4 * 1024 * 1024 + 1
 @click.group()
 @common
 def plan() -> None:
-    """Check, submit, steer and show plans."""
+    """Check, submit, steer and show plans.
+
+    ID is a plan's id: the name of its file without extension, as in `percyd status`.
+    """
 
 
 for command in (new, pause, resume, cancel_plan, rerun, land, graph):
@@ -54,7 +57,11 @@ def read_document(name: str) -> bytes:
 @common
 @pass_options
 def check(options: Options, files: tuple[str, ...]) -> int:
-    """Print every problem as `file:line: field: what is wrong; what is allowed`."""
+    """Print every problem as `file:line: field: what is wrong; what is allowed`.
+
+    The files need not be committed, and nothing is taken in. The exit code is 2 if there
+    is a problem.
+    """
     from percyd.intake.check import check_document
     from percyd.intake.scan import PROBLEMS_SHOWN
 
@@ -95,6 +102,9 @@ def _default_runner(options: Options) -> str | None:
 @pass_options
 def submit(options: Options, file: str) -> None:
     """Take in a plan now: a committed plan file, any other file, or `-`.
+
+    Of a file in .percy/plans its committed version counts; any other is taken as it is,
+    and `-` is standard input.
 
     The edited, committed file of a plan that is still open changes that plan: what
     nobody has begun is added, updated or cancelled; what is claimed or done stays.

@@ -29,7 +29,8 @@ from percyd.cli.names import plan_ids
 def status(options: Options, plan_id: str | None, all_: bool, watch: bool) -> None:
     """Show plans, what runs, what failed, and what waits for what.
 
-    At most 200 rows: what runs, asks and has failed comes first.
+    With PLAN only that plan. At most 200 rows: what runs, asks and has failed comes
+    first.
 
     With --watch and --json: one document a line, and last_seen_s of the agents whose
     heartbeats were seen to move. One look cannot tell it: they carry no time.

@@ -36,7 +36,7 @@ _START_ONE = "run percyd serve, or percyd worker on any machine"
 @click.option("-d", "--description", metavar="TEXT", help="What else there is to know.")
 @click.option("--sh", metavar="COMMAND", help="A shell command that does it.")
 @click.option("--verify", metavar="CMD", help="The gate: it must pass to be merged.")
-@click.option("--runner", metavar="R", help="The coding agent that does it.")
+@click.option("--runner", metavar="R", help="The configured runner that does it.")
 @click.option("--wait", is_flag=True, help="Follow until it ends; 1 if it is not done.")
 @common
 @pass_options

@@ -62,6 +62,9 @@ def serve(
     `percyd stop` let running tasks end within the grace, and give back the others; a
     second signal ends all of it at once. Its log is daemon.log in the local state of
     the clone, 5 MiB at most and three older ones.
+
+    With --until-idle the exit code is 0 if every task that was open, or came since, is
+    completed; else it is 1, and one line says what failed or waits.
     """
     if detach:
         return start_detached(options)

@@ -21,7 +21,10 @@ from percyd.cli.task_log import log
 @click.group()
 @common
 def task() -> None:
-    """Show tasks, cancel them, and try them again."""
+    """Show tasks, cancel them, and try them again.
+
+    ID is a task's full id, PLAN.TASK, as `percyd task list` shows it.
+    """
 
 
 task.add_command(log)
