@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -78,17 +78,20 @@ def test_a_guide_does_what_it_says(
             if step.shown is not None and (found := difference(step.shown, printed))
         }
     finally:
-        _end_daemons(reader.home)
+        _end_daemons(state)
 
     assert wrong == {}
 
 
-def _end_daemons(home: Path) -> None:
+def _end_daemons(state: Path) -> None:
     """A guide ends what it starts; one that fails halfway does not."""
-    for lock in home.glob(".local/state/percyd/*/locks/daemon.lock"):
-        pid = lock.read_text().strip()
-        if pid:
-            subprocess.run(["kill", pid], check=False, capture_output=True)
+    for lock in state.glob("*/locks/daemon.lock"):
+        try:
+            daemon = psutil.Process(int(lock.read_text() or 0))
+            if daemon.environ().get("PERCYD_STATE_DIR") == str(state):
+                daemon.kill()
+        except (psutil.Error, ValueError):
+            continue  # gone, and its number may be another's
 
 
 def test_blocks_that_are_not_run_are_the_exception() -> None:

@@ -103,6 +103,8 @@ def _help(text: str) -> str:
 def _options(context: click.Context, *, common: bool) -> str:
     rows = []
     for option in context.command.get_params(context):
+        if not isinstance(option, click.Option):
+            continue  # the usage names it
         if _COMMON.isdisjoint(option.opts) is common:
             continue
         record = option.get_help_record(context)
