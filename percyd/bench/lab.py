@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from percyd.state.store import StateStore
 from percyd.state.verify.walk import verify
 
 BASE_REF = "refs/heads/main"
+#: How often it is tried to remove the folder, and the pause between two times: in 5 s
+#: the gits of processes that were killed have met their closed pipes.
+_REMOVALS, _PAUSE_S = 100, 0.05
 #: What one operation may take before a benchmark gives up.
 DEADLINE_S = 300.0
 
@@ -159,10 +163,11 @@ def open_lab(environ: Mapping[str, str], scale: Scale, say: Say) -> Iterator[Lab
 
 def _remove(folder: Path) -> None:
     """Remove a folder, in which a git that was interrupted may still make files."""
-    for _ in range(5):
+    for _ in range(_REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
+        threading.Event().wait(_PAUSE_S)
 
 
 def load() -> float:
