@@ -29,8 +29,8 @@ def verify(options: Options, commits: str | None) -> int:
     """Check the history of percy/state against the format and the protocol.
 
     RANGE is A..B, A.. or a commit, and means what came after A, up to B; without one,
-    all up to the remote's tip is checked. The exit code is 1 if anything is wrong; what a
-    later repair has put right is reported as mended, and is nothing wrong.
+    all up to the remote's tip is checked. The exit code is 1 on any violation, also on one
+    that a later repair has put right: A.. looks only at what came after that repair.
     """
     # A walk makes no cycles, and looking for some takes a sixth of its time.
     gc.disable()
@@ -46,7 +46,7 @@ def verify(options: Options, commits: str | None) -> int:
         _print(options, found)
     if old is not None:
         finish_read(*old)
-    return 0 if found.is_good else PercydError.exit_code
+    return PercydError.exit_code if found.violations else 0
 
 
 def _tip(percyd: Percyd) -> tuple[str, tuple[State, RemoteUnreachable] | None]:
@@ -109,8 +109,12 @@ def _print(options: Options, found: Verified) -> None:
         click.echo(f"{commits}, no violation")
         return
     what = counted(count, "violation")
-    if found.is_good:
-        options.say(f"percyd: {what} in {commits}, mended: nothing is wrong now")
+    if found.is_mended:
+        last = found.violations[-1].mended_by
+        options.say(
+            f"percyd: {what} in {commits}, mended since: nothing is left to do; "
+            f"percyd verify {last}.. looks at what follows"
+        )
         return
     options.say(
         f"percyd: {what} in {commits}; they stay in the history: percyd doctor says "

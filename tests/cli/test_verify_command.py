@@ -104,7 +104,7 @@ def test_a_commit_by_hand_is_reported_with_commit_and_file(tmp_path: Path) -> No
 
 
 @pytest.mark.spoiled
-def test_what_the_printed_command_has_mended_is_told_and_is_nothing_wrong(
+def test_what_the_printed_command_has_mended_is_told(
     tmp_path: Path,
 ) -> None:
     user = new_user(tmp_path)
@@ -115,9 +115,11 @@ def test_what_the_printed_command_has_mended_is_told_and_is_nothing_wrong(
     subprocess.run(["/bin/sh", "-c", way], check=True, capture_output=True)
     repair = tip(user.remote, STATE)
 
-    done = user.percyd("verify")
+    done = user.percyd("verify", code=1)
 
-    assert done.said[0].endswith("mended: nothing is wrong now")
+    assert "mended since: nothing is left to do" in done.said[0]
+    assert f"percyd verify {repair}.. " in done.said[0]
+    user.percyd("verify", f"{repair}..")
     lines = done.out.splitlines()
     assert lines
     for line in lines:

@@ -47,7 +47,7 @@ def test_a_merge_and_what_is_wrong_with_refs_stay_wrong() -> None:
 def test_a_history_is_good_if_all_is_mended() -> None:
     one = Violation("bad", "a", "is wrong", mended_by="r" * 40)
     two = Violation("bad", "b", "is wrong")
-    assert Verified(2, (one,)).is_good
-    assert not Verified(2, (one, two)).is_good
+    assert Verified(2, (one,)).is_mended
+    assert not Verified(2, (one, two)).is_mended
     assert str(one) == f"bad a: is wrong (mended by {'r' * 12})"
     assert one.as_json()["mended_by"] == "r" * 40

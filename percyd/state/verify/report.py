@@ -57,8 +57,8 @@ class Verified:
     violations: tuple[Violation, ...]
 
     @property
-    def is_good(self) -> bool:
-        """Whether nothing is wrong now: there is no violation that is not mended."""
+    def is_mended(self) -> bool:
+        """Whether a later repair has put right whatever was wrong."""
         return all(violation.mended_by for violation in self.violations)
 
     def as_json(self) -> dict[str, Any]:
