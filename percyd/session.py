@@ -129,18 +129,18 @@ class Percyd:
         try:
             self.store.refresh()  # a branch that is refused is not begun anew
         except NotInitialised:
-            _refuse_lost_state(self.hub.remote_branches())
-        branches = self.hub.remote_branches()
+            _refuse_lost_state([*self.hub.heads().branches])
+        heads = self.hub.heads()
         for ref in BLOCKING:
-            if ref in branches:
+            if ref in heads.branches:
                 raise UsageError(
                     f"the remote has a branch named {short_ref(ref)}, which blocks "
                     f"percyd's own branches {short_ref(ref)}/...",
                     hint="rename it",
                 )
         chosen = base or self.effective.config.base
-        branch = base_branch(self.hub, self.clone, chosen)
-        if f"refs/heads/{branch}" not in branches:
+        branch = base_branch(heads, self.clone, chosen)
+        if f"refs/heads/{branch}" not in heads.branches:
             raise UsageError(
                 f"base branch {branch} is not on the remote",
                 hint=f"push {branch} first",
@@ -234,10 +234,11 @@ class Percyd:
         # Not by `intake`, which brings all that reads plan documents with it.
         from percyd.intake.base import base_branch
 
-        branch = base_branch(self.hub, self.clone, self.effective.config.base)
+        chosen = self.effective.config.base
+        heads = self.hub.heads(chosen or "*")
+        branch = base_branch(heads, self.clone, chosen)
         local = discover.local_branches(self.clone).get(branch)
-        ref = f"refs/heads/{branch}"
-        remote = self.hub.fetch_refs([ref])[ref]
+        remote = heads.branches.get(f"refs/heads/{branch}")
         if local is None or remote is None or local == remote:
             return []
         ahead = discover.count_between(self.clone, remote, local)

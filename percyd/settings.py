@@ -74,7 +74,7 @@ Pause = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 class Section(BaseModel):
     """A frozen part of the configuration that refuses what it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class WorkerConfig(Section):

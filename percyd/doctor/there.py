@@ -13,6 +13,7 @@ from percyd.errors import NotInitialised, StateRefused
 from percyd.intake.base import base_branch
 from percyd.repo.remotes import folder_of
 from percyd.repo.runner import mask
+from percyd.repo.values import Heads
 from percyd.session import BLOCKING, Percyd
 
 #: A git command holds its locks for moments.
@@ -33,7 +34,7 @@ def branches(percyd: Percyd) -> Iterator[Check]:
     """Do branches of others stand where percyd's own have to be?"""
     found = [
         ref
-        for ref in _branches(percyd)
+        for ref in _heads(percyd).branches
         if ref in BLOCKING or ref.startswith(f"{STATE_REF}/")
     ]
     for ref in found:
@@ -51,8 +52,9 @@ def branches(percyd: Percyd) -> Iterator[Check]:
 def base(percyd: Percyd) -> Iterator[Check]:
     """Is the branch there that plans start from?"""
     chosen = percyd.effective.config.base
-    branch = base_branch(percyd.hub, percyd.clone, chosen)
-    if f"refs/heads/{branch}" in _branches(percyd):
+    heads = _heads(percyd)
+    branch = base_branch(heads, percyd.clone, chosen)
+    if f"refs/heads/{branch}" in heads.branches:
         yield fine("base", branch)
     else:
         yield problem(
@@ -60,11 +62,11 @@ def base(percyd: Percyd) -> Iterator[Check]:
         )
 
 
-def _branches(percyd: Percyd) -> list[str]:
+def _heads(percyd: Percyd) -> Heads:
     try:
-        return percyd.hub.remote_branches()
+        return percyd.hub.heads()
     except StateRefused:
-        return []  # said by `state`, with what to do
+        return Heads({}, None)  # said by `state`, with what to do
 
 
 def state(percyd: Percyd) -> Iterator[Check]:

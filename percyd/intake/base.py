@@ -5,13 +5,12 @@ from __future__ import annotations
 from percyd.core.ids import short_ref
 from percyd.errors import UsageError
 from percyd.repo import discover
-from percyd.repo.discover import Clone
-from percyd.repo.hub import Hub
+from percyd.repo.values import Clone, Heads
 
 _OWN = ("percy/", "agent/")
 
 
-def base_branch(hub: Hub, clone: Clone, configured: str | None) -> str:
+def base_branch(heads: Heads, clone: Clone, configured: str | None) -> str:
     """The configured one, else the remote's HEAD, else the current one, else the only.
 
     Branches of percyd's own are never candidates.
@@ -22,13 +21,10 @@ def base_branch(hub: Hub, clone: Clone, configured: str | None) -> str:
     if configured is not None:
         return configured
     branches = [
-        short_ref(ref)
-        for ref in hub.remote_branches()
-        if not short_ref(ref).startswith(_OWN)
+        short_ref(ref) for ref in heads.branches if not short_ref(ref).startswith(_OWN)
     ]
-    head = hub.remote_head()
     for candidate in (
-        short_ref(head) if head else None,
+        short_ref(heads.head) if heads.head else None,
         discover.current_branch(clone),
     ):
         if candidate in branches:

@@ -42,6 +42,7 @@ from percyd.repo.discover import Clone
 from percyd.repo.hub import Hub
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git
+from percyd.repo.values import Heads
 from percyd.settings import Config
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
@@ -195,7 +196,10 @@ class Intake:
     def branch(self) -> str:
         """The branch that plans are read from."""
         if self._branch is None:
-            self._branch = base_branch(self.hub, self.clone, self.config.base)
+            chosen = self.config.base
+            # Where it is configured, nobody need be asked.
+            heads = self.hub.heads() if chosen is None else Heads({}, None)
+            self._branch = base_branch(heads, self.clone, chosen)
         return self._branch
 
     def _local_tip(self, branch: str) -> Oid | None:

@@ -135,6 +135,7 @@ class Git:
         stdin: bytes | None,
     ) -> subprocess.Popen[bytes]:
         extra = dict(extra_env or {})
+        connects = _subcommand(args) != "config" and "--get-url" not in args
         if index is not None:
             extra["GIT_INDEX_FILE"] = str(index.absolute())
         return self._popen(
@@ -143,7 +144,7 @@ class Git:
                 self._environ,
                 network=network,
                 config=self._config,
-                ssh_command=self._ssh_command() if network else None,
+                ssh_command=self._ssh_command() if network and connects else None,
                 extra=extra,
             ),
             cwd="/" if work_tree is None else str(work_tree),

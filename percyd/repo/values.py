@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from percyd.core.refs import MergeConflict as MergeConflict
 from percyd.core.refs import Merged as Merged
@@ -49,6 +50,14 @@ class PushReport:
     #: The end of git's stderr, for an error message only; never parsed for meaning.
     stderr: str = ""
     timed_out: bool = False
+
+
+class Heads(NamedTuple):
+    """The branches that a remote advertises, by full ref, and the one that HEAD is."""
+
+    branches: Mapping[str, Oid]
+    #: None if HEAD names a branch that is not there.
+    head: str | None
 
 
 @dataclass(frozen=True, slots=True)

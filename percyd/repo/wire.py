@@ -21,7 +21,7 @@ from percyd.repo.reader import ObjectReader
 from percyd.repo.refwriter import RefWriter
 from percyd.repo.runner import Git, GitResult, mask
 from percyd.repo.usage import Usage
-from percyd.repo.values import PushReport, Remote
+from percyd.repo.values import Heads, PushReport, Remote
 
 SEEN = "refs/percyd/seen/"
 
@@ -154,26 +154,26 @@ class Wire:
         found = self._list(*refs, deadline_s=deadline_s)
         return {ref: oid for ref, oid in found.items() if ref in refs}
 
-    def remote_head(self) -> str | None:
-        """The branch (full ref) that the remote's HEAD names, if it exists."""
-        result = self._network("ls-remote", "--symref", spec=["HEAD"])
+    def heads(self, branch: str = "*") -> Heads:
+        """The remote's branches, or one of them, and which one HEAD is, in one call."""
+        wanted = ["HEAD", f"refs/heads/{branch}"]
+        result = self._network("ls-remote", "--symref", spec=wanted)
         self._require_answer(result)
-        target, tip = None, None
+        target, refs = None, {}
         for line in result.text.splitlines():
             value, _, name = line.partition("\t")
-            if name == "HEAD" and value.startswith("ref: "):
-                target = value.removeprefix("ref: ")
+            if not value.startswith("ref: "):
+                refs[name] = value
             elif name == "HEAD":
-                tip = value
-        return target if tip and tip.strip("0") else None
-
-    def remote_branches(self) -> list[str]:
-        """The remote's branches, as full refs, sorted."""
-        return sorted(
-            ref
-            for ref in self.ls_remote("refs/heads/*")
-            if ref.startswith("refs/heads/")
-        )
+                target = value.removeprefix("ref: ")
+        tip = refs.pop("HEAD", "")
+        _refuse_damaged(refs)
+        branches = {
+            ref: oid
+            for ref, oid in sorted(refs.items())
+            if ref.startswith("refs/heads/") and oid.strip("0")
+        }
+        return Heads(branches, target if tip.strip("0") else None)
 
     def push(
         self,

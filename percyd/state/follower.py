@@ -12,16 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from percyd.clock import Clock
 from percyd.core.ids import PLAN_REFS, STATE_REF
-from percyd.core.operations.base import Tips
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
 from percyd.errors import GitError, NotInitialised, PercydError
 from percyd.state import reader
 from percyd.state.backend import Backend
 from percyd.threads import SYSTEM_THREADS, Threads
+
+if TYPE_CHECKING:
+    from percyd.core.operations.base import Tips
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from percyd.clock import Clock, Randomness
 from percyd.core.ids import AGENT_REFS
 from percyd.core.operations.base import Operation, Stamp
+from percyd.core.records import complete
 from percyd.core.refs import Oid
 from percyd.errors import ContentionError, PercydError
 from percyd.state.backend import Backend
@@ -38,6 +39,7 @@ class StateStore:
         deadline_s: float = 60,
         threads: Threads = SYSTEM_THREADS,
     ) -> None:
+        complete()
         self.backend = backend
         self._clock = clock
         self._randomness = randomness

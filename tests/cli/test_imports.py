@@ -57,9 +57,16 @@ def test_status_imports_nothing_that_takes_in_or_works(tmp_path: Path) -> None:
         found = imported(user.clone, *args)
 
         strange = (
-            *("watchdog", "yaml", "percyd.work", "percyd.dispatch", "percyd.runners"),
             *(
-                "percyd.core.operations.plans",
+                "watchdog",
+                "yaml",
+                "psutil",
+                "percyd.work",
+                "percyd.dispatch",
+                "percyd.runners",
+            ),
+            *(
+                "percyd.core.operations",
                 "percyd.core.document.parse",
                 "percyd.life",
             ),

@@ -22,7 +22,7 @@ def repositories(folder: Path, *branches: str) -> tuple[Path, Path]:
 
 def chosen(folder: Path, clone: Path, bare: Path, configured: str | None = None) -> str:
     hub = open_hub(folder / "hub.git", bare)
-    return base_branch(hub, discover.discover(clone), configured)
+    return base_branch(hub.heads(), discover.discover(clone), configured)
 
 
 def test_the_configured_branch_goes_first(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_branch_beside_the_state_is_not_the_state(hub: Hub, remote: Path) -> N
 def test_a_remote_that_is_not_there_cannot_be_reached(tmp_path: Path) -> None:
     hub = open_hub(tmp_path / "hub.git", tmp_path / "nowhere.git")
 
-    for ask in (hub.fetch_state, hub.ls_remote, hub.remote_head, hub.remote_branches):
+    for ask in (hub.fetch_state, hub.ls_remote, hub.heads):
         with pytest.raises(RemoteUnreachable, match=r"nowhere\.git"):
             ask()
     with pytest.raises(RemoteUnreachable):
@@ -263,31 +263,33 @@ def test_the_remotes_branches_and_its_head_are_told_by_full_names(
 ) -> None:
     git(remote, "branch", "feature/x", MAIN)
 
-    assert hub.remote_branches() == ["refs/heads/feature/x", MAIN]
-    assert hub.remote_head() == MAIN
+    heads = hub.heads()
+    assert [*heads.branches] == ["refs/heads/feature/x", MAIN]
+    assert heads.branches[MAIN] == git(remote, "rev-parse", MAIN)
+    assert heads.head == MAIN
+    assert [*hub.heads("main").branches] == [MAIN]
 
     git(remote, "symbolic-ref", "HEAD", "refs/heads/unborn")
-    assert hub.remote_head() is None
+    assert hub.heads().head is None
 
 
 def test_an_empty_remote_has_neither_branches_nor_a_head(tmp_path: Path) -> None:
     hub = open_hub(tmp_path / "hub.git", make_bare(tmp_path / "r.git"))
 
-    assert hub.remote_branches() == []
-    assert hub.remote_head() is None
+    assert hub.heads() == ({}, None)
 
 
 def test_the_users_rewriting_of_urls_holds(tmp_path: Path, remote: Path) -> None:
     git(remote, "config", "--global", f"url.{remote.parent}/.insteadOf", "work:")
 
     with Hub.open(tmp_path / "hub2.git", Remote("work:remote.git")) as hub:
-        assert hub.remote_head() == MAIN
+        assert hub.heads().head == MAIN
 
     config = ((f"url.{remote.parent}/.insteadOf", "clone:"),)
     with Hub.open(
         tmp_path / "hub3.git", Remote("clone:remote.git", config=config)
     ) as hub:
-        assert hub.remote_head() == MAIN
+        assert hub.heads().head == MAIN
 
 
 def test_a_hub_that_is_fetched_into_by_several_at_once_answers_all(
