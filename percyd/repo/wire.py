@@ -132,6 +132,7 @@ class Wire:
                 result = self._fetch_exactly(present, deadline_s or _WHOLE_S)
                 if result is None or result.ok:
                     return self._seen(wanted, present)
+                self._require_own_disk()
                 # One absent ref fails the whole fetch: ask which ones there are.
                 listed = self._list(*wanted, failed=result, deadline_s=deadline_s)
                 present = [ref for ref in wanted if ref in listed]

@@ -196,19 +196,28 @@ def test_a_start_on_a_full_disk_with_unfinished_work_names_the_place(
 
 @pytest.mark.timeout(120)
 def test_a_quota_on_files_is_named_and_costs_nothing(user: NewUser) -> None:
-    user.percyd("status")  # brings everything here, so that only writing is left
-    done = subprocess.run(
-        ["sh", "-c", f"ulimit -f 1; {PERCYD} plan submit .percy/plans/p.yaml"],
-        cwd=user.clone,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "git fast-import: ended by SIGXFSZ" in done.stderr
+    def submit(plan: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", f"ulimit -f 1; {PERCYD} plan submit .percy/plans/{plan}"],
+            cwd=user.clone,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        return done.stderr
+
+    user.percyd("status")  # brings the state here, and not the base branch
+    assert "/hub.git cannot be written: File too large" in submit("p.yaml")
     user.percyd("serve", "--until-idle")
     is_whole(user)
+
+    user.commit_plan("q.yaml", PLAN)
+    user.percyd("plan", "submit", ".percy/plans/p.yaml")  # brings the base branch
+    assert "git fast-import: ended by SIGXFSZ" in submit("q.yaml")
+    user.percyd("serve", "--until-idle")
+    assert user.merges("q") == ["q.a"]
 
 
 @needs_strace

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import yaml
 
+from tests.support import forked
 from tests.support.gitrepo import commit, git, make_bare, make_repo, refs, tip
 
 PROJECT = Path(__file__).parents[2]
@@ -47,16 +48,20 @@ class Done:
 
 def start(*args: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
     """Start ``percyd ARGS`` in a folder."""
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "percyd", *args],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": path, **env},
+        env={**_environ(), **env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def _environ() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def finish(process: subprocess.Popen[str], timeout_s: float = TIMEOUT_S) -> Done:
@@ -72,7 +77,9 @@ def finish(process: subprocess.Popen[str], timeout_s: float = TIMEOUT_S) -> Done
 
 def percyd(cwd: Path, *args: str, code: int | None = 0) -> Done:
     """Run ``percyd ARGS`` to its end; with ``code`` it must end that way."""
-    done = finish(start(*args, cwd=cwd))
+    ended, out, err = forked.run(args, cwd, _environ(), TIMEOUT_S)
+    assert ended is not None, f"did not end in {TIMEOUT_S} s\n{out}\n{err}"
+    done = Done(ended, out, err)
     assert code in (None, done.code), f"{args}: {done.code}\n{done.out}\n{done.err}"
     return done
 
