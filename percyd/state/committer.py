@@ -66,9 +66,10 @@ class Committer:
         self._drafter = Drafter(backend, clock, randomness, follower.tips)
         self.heart: Heart | None = None
         self._never = threading.Event()
-        #: How long the last push took that was answered, and whether it was won.
+        #: How long the last push took that was answered.
         self._push_s = 0.0
-        self._won = False
+        #: Where our last push that won has left the state, unless that is used up.
+        self._won: Oid | None = None
 
     def commit(self, tickets: Sequence[Ticket], give_up: float) -> None:
         """Answer every ticket, at the latest at ``give_up`` on the boot clock.
@@ -184,7 +185,7 @@ class Committer:
             if PushOutcome.UNKNOWN not in outcomes.values():
                 self._push_s = self._clock.boot_s() - started_s
             if outcomes.get(STATE_REF) is PushOutcome.APPLIED:
-                self._won = True
+                self._won = new
                 if self.heart and beat:
                     self.heart.confirm(started_s)
                 return None
@@ -331,11 +332,13 @@ class Committer:
         """A winner waits its turn too, as long as others want to push (L2).
 
         It has the newest state already; whoever lost must read and build first, and
-        would lose again and again. Answers whether others may have pushed meanwhile.
+        would lose again and again. Once we have seen a push of theirs, they had their
+        turn. Answers whether others may have pushed meanwhile.
         """
-        won, self._won = self._won, False
+        won, self._won = self._won, None
+        state = self._follower.state
         recent_s = self._clock.boot_s() - self._follower.contended_s
-        if not won or recent_s >= _CONTENDED_S:
+        if state is None or state.tip != won or recent_s >= _CONTENDED_S:
             return False
         self._wait(self._randomness.uniform(0.0, 2 * self._push_s), give_up)
         return True

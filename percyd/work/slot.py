@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from percyd.core.operations.base import Operation
 from percyd.core.records import Task
@@ -24,7 +24,10 @@ class WorkSlot:
         self._attempt: Attempt | None = None
 
     def run(
-        self, task: Task, settle: Callable[[Operation], Applied], leash: Leash
+        self,
+        task: Task,
+        settle: Callable[[Sequence[Operation]], Applied],
+        leash: Leash,
     ) -> None:
         """See `percyd.work.worker.Slot`."""
         shop = self._workshop

@@ -37,15 +37,16 @@ class Everything:
         return True
 
 
-#: Settles an attempt: applies its last operation. Raises what the store refuses.
-Settle = Callable[[Operation], Applied]
+#: Settles an attempt: applies its last operations, and answers for the very last one.
+#: Raises what the store refuses.
+Settle = Callable[[Sequence[Operation]], Applied]
 
 
 class Slot(Protocol):
     """One place for a running task."""
 
     def run(self, task: Task, settle: Settle, leash: Leash) -> None:
-        """Take a claimed task to its end; the last operation goes through `settle`."""
+        """Take a claimed task to its end; the last operations go through `settle`."""
         ...
 
     def progress(self) -> Rider | None:
@@ -321,11 +322,12 @@ class Worker:
         claimed: list[Task] = []
         task = running.task
 
-        def settle(operation: Operation) -> Applied:
+        def settle(operations: Sequence[Operation]) -> Applied:
             with self._claiming():
-                first, *rest = self._store.submit([operation, *self._next_claim()])
-                applied = first.result()  # refused: the claim behind it was dropped
-                for ticket in rest:
+                tickets = self._store.submit([*operations, *self._next_claim()])
+                last = len(operations) - 1
+                applied = tickets[last].result()  # refused: the claim was dropped
+                for ticket in tickets[last + 1 :]:
                     claimed.extend(self._taken(ticket))
                 with self._guard:
                     self._begun |= {(t.id, t.attempt) for t in claimed}

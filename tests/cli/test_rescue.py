@@ -103,7 +103,7 @@ def test_work_that_only_this_machine_has_and_work_that_came_late_are_found(
     late = f"{_RESCUES}/p.a/1"
     git(hub, "push", "-q", str(user.remote), f"{row['commit']}:{late}")
     (row,) = user.percyd("rescue", "list", "--json").document["rescues"]
-    assert (row["only_here"], row["outcome"]) == (False, "working")
+    assert (row["only_here"], row["outcome"]) == (False, "assigned")
     assert "so far" in user.percyd("task", "diff", "p.a").said[0]
     user.percyd("serve", "--until-idle")
     record = user.task("p.a")["attempts"][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -203,7 +203,10 @@ class Place:
         self._pushed: Oid | None = None
 
     def run(
-        self, task: Task, settle: Callable[[Operation], Applied], leash: Leash
+        self,
+        task: Task,
+        settle: Callable[[Sequence[Operation]], Applied],
+        leash: Leash,
     ) -> None:
         """See `percyd.work.worker.Slot`."""
         process = self._process

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +104,10 @@ class Shop:
             pace=pace or Pace(),
         )
 
-        def settle(operation: Operation) -> Applied:
+        def settle(operations: Sequence[Operation]) -> Applied:
             if before_end is not None:
                 before_end()
-            return self.store.apply(operation)
+            return self.store.submit(operations)[-1].result()
 
         WorkSlot(shop, self.slot_clone).run(claimed, settle, self.leash)
         return self.task(claimed.id)

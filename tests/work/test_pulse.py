@@ -50,7 +50,10 @@ class LongSlot:
         self.collected = 0
 
     def run(
-        self, claimed: Task, settle: Callable[[Operation], Applied], leash: Leash
+        self,
+        claimed: Task,
+        settle: Callable[[Sequence[Operation]], Applied],
+        leash: Leash,
     ) -> None:
         self._clock.wait(leash.stop, 2 * LONG_S)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from percyd.core.operations.base import Operation
 from percyd.core.operations.claims import EndAttempt, Ending
@@ -30,7 +30,7 @@ class OneSlot:
     def run(
         self,
         claimed: Task,
-        settle: Callable[[Operation], Applied],
+        settle: Callable[[Sequence[Operation]], Applied],
         leash: Leash,
     ) -> None:
         stop = leash.stop
@@ -44,9 +44,9 @@ class OneSlot:
             code = Reason.RELEASED if stop.is_set() else Reason.IDLE
             outcome = "released" if stop.is_set() else "failed"
             ending = Ending(outcome, Why(code=code))  # type: ignore[arg-type]
-            settle(EndAttempt(self.bench.store.stamp(), fence(claimed), ending))
+            settle([EndAttempt(self.bench.store.stamp(), fence(claimed), ending)])
             return
-        settle(self.bench.completion(claimed))
+        settle([self.bench.completion(claimed)])
 
     def progress(self) -> Rider | None:
         return None
