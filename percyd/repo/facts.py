@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from threading import Lock
 
 from percyd.core.refs import Oid
-from percyd.errors import GitError
 from percyd.repo import lineage, objects
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git
@@ -46,10 +45,7 @@ class TreeScanner:
 
     def tree_of(self, commit: Oid) -> Oid:
         """The tree of a commit."""
-        tree = self._reader.resolve(f"{commit}^{{tree}}")
-        if tree is None:
-            raise GitError(f"{commit} is missing or is not a commit")
-        return tree
+        return lineage.tree_of(self._reader, commit)
 
     def facts(self, commit: Oid) -> TreeFacts:
         """The facts of a commit's tree."""

@@ -54,7 +54,7 @@ def _parents(reader: ObjectReader, oid: Oid) -> list[Oid]:
 def changed_files(reader: ObjectReader, old: Oid, new: Oid) -> Iterator[Change]:
     """The files that differ between the trees of two commits, in no certain order."""
     pairs: list[tuple[str, Oid | None, Oid | None]] = [
-        ("", _tree_of(reader, old), _tree_of(reader, new))
+        ("", tree_of(reader, old), tree_of(reader, new))
     ]
     while pairs:
         wanted = [oid for _, *sides in pairs for oid in sides if oid]
@@ -87,10 +87,15 @@ def _change(
     )
 
 
-def _tree_of(reader: ObjectReader, commit: Oid) -> Oid:
+def tree_of(reader: ObjectReader, commit: Oid) -> Oid:
+    """The tree of a commit, or of a tree.
+
+    Raises:
+        GitError: it is not here.
+    """
     tree = reader.resolve(f"{commit}^{{tree}}")
     if tree is None:
-        raise GitError(f"the tree of {commit} is missing")
+        raise GitError(f"{commit} is missing or has no tree")
     return tree
 
 
@@ -102,7 +107,7 @@ def files_in(reader: ObjectReader, commit: Oid, folder: str) -> list[tuple[str, 
     Raises:
         GitError: the commit is not here.
     """
-    _tree_of(reader, commit)
+    tree_of(reader, commit)
     found = reader.read(f"{commit}:{folder}")
     if found is None or found[1] != "tree":
         return []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from percyd.core.refs import MergeConflict, Merged, Oid
 from percyd.errors import GitError
+from percyd.repo import lineage
 from percyd.repo.objects import commit_tree
 from percyd.repo.reader import ObjectReader
 from percyd.repo.runner import Git, GitResult
@@ -38,6 +39,11 @@ def merge(
         message: The commit message.
         when: The commit's time.
     """
+    parents = [ours] if theirs == ours else [ours, theirs]
+    if lineage.line_between(reader, ours, theirs) is not None:
+        # Nobody else has changed anything: there is nothing to merge.
+        tree = lineage.tree_of(reader, theirs)
+        return Merged(commit_tree(git, tree, parents, message, when), tree)
     result = _merge_tree(git, reader, attributes, ours, theirs)
     fields = result.stdout.decode("utf-8", "surrogateescape").split("\0")
     # Exit code 1 also means "cannot merge": only a tree on the first line is an answer.
@@ -48,7 +54,6 @@ def merge(
         end = fields.index("", 1) if "" in fields[1:] else len(fields)
         paths = tuple(dict.fromkeys(fields[1:end]))
         return MergeConflict(paths, _messages(fields[end + 1 :]))
-    parents = [ours] if theirs == ours else [ours, theirs]
     return Merged(commit_tree(git, tree, parents, message, when), tree)
 
 

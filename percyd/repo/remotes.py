@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from percyd.core.refs import Oid
 from percyd.errors import UsageError
 from percyd.repo.environ import is_transport_key
 from percyd.repo.runner import Git, mask
@@ -18,6 +19,8 @@ DEFAULT_REMOTE = "origin"
 _SCHEMES = frozenset({"https", "http", "ssh", "git", "file"})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HELPER = re.compile(r"[A-Za-z0-9+.-]+::")
+#: A zero id is what a crash may leave.
+_LOOSE = re.compile(rb"(?!0+\n)(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -44,12 +47,15 @@ def resolve_remote(clone: Clone, configured: str | None) -> Remote:
             f"the remote {name} has more than one URL, or a different pushurl",
             hint="percyd needs one URL for fetch and push: set remote to another one",
         )
-    url = _usable(git, clone, urls[0])
-    return Remote(url, config=tuple(_transport(settings, name)))
+    url, is_rewritten = _usable(git, clone, urls[0])
+    transport = tuple(_transport(settings, name))
+    return Remote(url, is_rewritten=is_rewritten, config=transport)
 
 
 def folder_of(remote: Remote) -> Path | None:
     """The git directory of a remote that is a folder of this machine."""
+    if remote.is_rewritten:
+        return None
     folder = Path(remote.url.removeprefix("file://"))
     for git_dir in (folder / ".git", folder):
         if (git_dir / "HEAD").is_file():
@@ -57,8 +63,24 @@ def folder_of(remote: Remote) -> Path | None:
     return None
 
 
-def _usable(git: Git, clone: Clone, url: str) -> str:
-    """The URL, with a relative path made absolute; `UsageError` if it is not allowed."""
+def loose_ref(git_dir: Path, ref: str) -> Oid | None:
+    """The object that a ref's own file names; None if it has none, or another content.
+
+    Git itself reads such a file before anything else, where refs are files.
+    """
+    try:
+        text = (git_dir / ref).read_bytes()
+    except OSError:
+        return None
+    return text.strip().decode() if _LOOSE.fullmatch(text) else None
+
+
+def _usable(git: Git, clone: Clone, url: str) -> tuple[str, bool]:
+    """The URL, a relative path made absolute, and whether git makes another one of it.
+
+    Raises:
+        UsageError: it is not allowed.
+    """
     if not url or url.startswith("-") or _CONTROL.search(url):
         raise UsageError(f"the remote's URL {mask(url)!r} is not one that can be used")
     rewritten = git.run("ls-remote", "--get-url", "--", url, network=True).text
@@ -71,10 +93,10 @@ def _usable(git: Git, clone: Clone, url: str) -> str:
             hint="https, http, ssh, git, file, host:path and paths can be used",
         )
     if scheme or _is_scp_like(rewritten) or rewritten != url:
-        return url
+        return url, rewritten != url
     if url.startswith("~"):
-        return os.path.expanduser(url)  # noqa: PTH111 - leaves "~nobody" as it is
-    return str((clone.work_tree or clone.common_dir) / url)
+        return os.path.expanduser(url), False  # noqa: PTH111 - leaves "~nobody"
+    return str((clone.work_tree or clone.common_dir) / url), False
 
 
 def _is_scp_like(url: str) -> bool:

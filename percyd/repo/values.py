@@ -91,11 +91,13 @@ class Remote:
     ``is_local`` is true when the repository itself is the remote (there is no
     ``origin``), which changes how pushes are made (DESIGN 2). ``config`` holds the
     clone's own transport settings (``credential.*``, ``http.*``, ``url.*``,
-    ``core.sshCommand``) that go along with every network call.
+    ``core.sshCommand``) that go along with every network call. ``is_rewritten`` is true
+    where the user's ``url.*.insteadOf`` makes another one of the URL.
     """
 
     url: str
     is_local: bool = False
+    is_rewritten: bool = False
     config: tuple[tuple[str, str], ...] = field(default=())
 
 

@@ -19,6 +19,7 @@ from percyd.errors import (
 from percyd.repo import outcomes
 from percyd.repo.reader import ObjectReader
 from percyd.repo.refwriter import RefWriter
+from percyd.repo.remotes import folder_of, loose_ref
 from percyd.repo.runner import Git, GitResult, mask
 from percyd.repo.usage import Usage
 from percyd.repo.values import Heads, PushReport, Remote
@@ -152,8 +153,20 @@ class Wire:
         self, refs: Sequence[str], deadline_s: float | None = None
     ) -> dict[str, Oid]:
         """The remote's values of exactly these refs, even damaged ones, in one call."""
+        seen = {ref: oid for ref in refs if (oid := self.peek(ref)) is not None}
+        if len(seen) == len(refs):
+            return seen
         found = self._list(*refs, deadline_s=deadline_s)
         return {ref: oid for ref, oid in found.items() if ref in refs}
+
+    def peek(self, ref: str) -> Oid | None:
+        """Where a ref stands on a remote that is a folder, if its own file says so.
+
+        Most of what makes us look are our own pushes; no process is needed to see that.
+        None: git must be asked, also for packed refs, a reftable, a damaged branch.
+        """
+        folder = folder_of(self.remote)
+        return loose_ref(folder, ref) if folder else None
 
     def heads(self, branch: str = "*") -> Heads:
         """The remote's branches, or one of them, and which one HEAD is, in one call."""

@@ -132,6 +132,10 @@ class Backend(Changes, Protocol):
         """
         ...
 
+    def peek(self, ref: str) -> Oid | None:
+        """Where a ref stands on the remote, if that can be told without a call."""
+        ...
+
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime
     ) -> Merged | MergeConflict:

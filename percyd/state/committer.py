@@ -68,8 +68,8 @@ class Committer:
         self._never = threading.Event()
         #: How long the last push took that was answered.
         self._push_s = 0.0
-        #: Where our last push that won has left the state, unless that is used up.
-        self._won: Oid | None = None
+        #: Where our last push that won has left the state, and when; None: used up.
+        self._won: tuple[Oid, float] | None = None
 
     def commit(self, tickets: Sequence[Ticket], give_up: float) -> None:
         """Answer every ticket, at the latest at ``give_up`` on the boot clock.
@@ -185,7 +185,7 @@ class Committer:
             if PushOutcome.UNKNOWN not in outcomes.values():
                 self._push_s = self._clock.boot_s() - started_s
             if outcomes.get(STATE_REF) is PushOutcome.APPLIED:
-                self._won = new
+                self._won = new, self._clock.boot_s()
                 if self.heart and beat:
                     self.heart.confirm(started_s)
                 return None
@@ -332,15 +332,19 @@ class Committer:
         """A winner waits its turn too, as long as others want to push (L2).
 
         It has the newest state already; whoever lost must read and build first, and
-        would lose again and again. Once we have seen a push of theirs, they had their
-        turn. Answers whether others may have pushed meanwhile.
+        would lose again and again. Once we have seen a push of theirs, or have pushed
+        nothing for as long, they had their turn. Answers whether it has waited, so that
+        others may have pushed meanwhile.
         """
         won, self._won = self._won, None
-        state = self._follower.state
-        recent_s = self._clock.boot_s() - self._follower.contended_s
-        if state is None or state.tip != won or recent_s >= _CONTENDED_S:
+        state, now_s = self._follower.state, self._clock.boot_s()
+        if won is None or state is None or state.tip != won[0]:
             return False
-        self._wait(self._randomness.uniform(0.0, 2 * self._push_s), give_up)
+        turn_s = self._randomness.uniform(0.0, 2 * self._push_s)
+        left_s = won[1] + turn_s - now_s
+        if left_s <= 0 or now_s - self._follower.contended_s >= _CONTENDED_S:
+            return False
+        self._wait(left_s, give_up)
         return True
 
     def _wait(self, pause_s: float, give_up: float) -> None:

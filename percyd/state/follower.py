@@ -71,6 +71,8 @@ class Follower:
         self._remembering = threading.Lock()
         #: Place of the last read of tips in the order of reads.
         self.tips_number = 0
+        #: How often others were seen to move the state.
+        self.moves = 0
         #: When others were last seen to move the state, on the boot clock.
         self.contended_s = float("-inf")
         self._changed = threads.condition()
@@ -112,6 +114,9 @@ class Follower:
             StateRefused: the branch is not one to build on (S12).
         """
         with self.lock:
+            number, ours = self.next_number(), self._newest_known()
+            if ours is not None and self._backend.peek(STATE_REF) == ours:
+                return self._adopt_fetched(ours, ours, number)
             for _ in range(_REWIND_READS):
                 ours = self._newest_known()
                 number = self.next_number()
@@ -178,7 +183,9 @@ class Follower:
         known = state.snapshot if state else None
         snapshot = reader.follow(self._backend, ours, known, tip, self._first)
         # Others have moved the state, and so perhaps refs that we remember.
-        self._tips.clear()
+        with self._number_guard:
+            self._tips.clear()
+            self.moves += 1
         self.contended_s = self._clock.boot_s()
         adopted = self.adopt(tip, snapshot, number)
         self.remember()
@@ -248,6 +255,20 @@ class Follower:
         """
         plans = {ref: tip for ref, tip in tips.items() if ref.startswith(PLAN_REFS)}
         self._tips.update(plans)
+
+    def learn(self, ref: str, tip: Oid | None, number: int, moves: int) -> None:
+        """Remember a tip that was read beside us, unless others have moved since.
+
+        Args:
+            ref: The ref, and
+            tip: where it stood.
+            number: When the read began, see `next_number`.
+            moves: `moves` of that time.
+        """
+        with self._number_guard:
+            if moves == self.moves and ref not in self._tips:
+                self._tips[ref] = tip
+                self.tips_number = max(self.tips_number, number)
 
     def known_tip(self, ref: str) -> Oid | None:
         """Where a ref stood on the remote when it was last read or moved, if it did.

@@ -164,6 +164,10 @@ class GitBackend:
         """See `Backend`."""
         return self.hub.list_exactly(refs, deadline_s)
 
+    def peek(self, ref: str) -> Oid | None:
+        """See `Backend`."""
+        return self.hub.peek(ref)
+
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime
     ) -> Merged | MergeConflict:

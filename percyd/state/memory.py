@@ -199,6 +199,10 @@ class MemoryBackend:
                 ref: self.remote.refs[ref] for ref in refs if ref in self.remote.refs
             }
 
+    def peek(self, ref: str) -> Oid | None:
+        """See `Backend`."""
+        return None
+
     def merge(
         self, ours: Oid, theirs: Oid, message: str, when: datetime
     ) -> Merged | MergeConflict:

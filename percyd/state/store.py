@@ -46,6 +46,7 @@ class StateStore:
         self._deadline_s = deadline_s
         self._follower = Follower(backend, clock, threads)
         self._committer = Committer(self._follower, backend, clock, randomness)
+        self._reading = threads.lock()
         self._queue: list[Ticket] = []
         self._turn = threads.condition()
         self._arrival = threads.condition(self._turn)
@@ -72,12 +73,18 @@ class StateStore:
 
     def tip_of(self, ref: str) -> Oid | None:
         """Where a ref stands on the remote, its objects here."""
+        # Nobody who commits must wait for it: the first fetch of a project takes long.
         known = self._follower.known_tip(ref)
         if known is not None:
-            return known  # without waiting for a push that is under way
-        # Nobody must wait for it: the first fetch of a project may take long. It is no
-        # news for others, who may know of a later move by then.
-        return self.backend.fetch_refs([ref])[ref]
+            return known
+        with self._reading:  # one fetch serves all who want it
+            known = self._follower.known_tip(ref)
+            if known is not None:
+                return known
+            number, moves = self._follower.next_number(), self._follower.moves
+            tip = self.backend.fetch_refs([ref])[ref]
+            self._follower.learn(ref, tip, number, moves)
+            return tip
 
     def live_by(self, heart: Heart | None) -> None:
         """Let an agent's heartbeat ride along with every push of this store."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from percyd.clock import Clock
 from percyd.core.edges import AgentStatus
+from percyd.core.ids import plan_branch
 from percyd.core.operations.agents import Depart, Join
 from percyd.core.operations.base import Fence, Operation
 from percyd.core.operations.claims import Claim, EndAttempt, Ending
@@ -120,12 +121,20 @@ class Worker:
             rested = self._resting.rested(now_s)
         if self._draining or not free:
             return
-        if not pick(snapshot, self._card(snapshot), 1, rested):
+        due = pick(snapshot, self._card(snapshot), free, rested)
+        if not due:
             return
+        for plan in sorted({task.plan for task in due}):
+            # Beside the claim: what the work would start from.
+            self._start_thread(partial(self._read_tip, plan), f"tip of {plan}")
         with self._claiming():
             applied = self._store.apply(self._claim(free, rested))
             for task in self._mine(applied):
                 self._start(task)
+
+    def _read_tip(self, plan: str) -> None:
+        with suppress(PercydError):  # who needs it then will hear of it
+            self._store.tip_of(plan_branch(plan))
 
     def apply_and_claim(self, operation: Operation) -> Applied:
         """Apply an operation that may make tasks ready; a claim travels behind it.
