@@ -8,7 +8,6 @@ version blindly.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -35,12 +34,8 @@ from percyd.state.draft import Draft, Drafter, Step
 from percyd.state.follower import Follower, State
 from percyd.state.heartbeat import Heart
 from percyd.state.tickets import Applied, Ticket
+from percyd.state.turns import Turns
 
-#: Full-jitter backoff between lost races, in seconds.
-_BACKOFF_S = 0.02
-_BACKOFF_CAP_S = 0.5
-#: How long after the last sign of others a winner still lets them in.
-_CONTENDED_S = 1.0
 #: How often the same commits are pushed again when nobody said what became of them.
 _RESENDS = 3
 #: Conflicts on a ref that has not moved: not a race but a stale lock on the remote.
@@ -65,11 +60,7 @@ class Committer:
         self._randomness = randomness
         self._drafter = Drafter(backend, clock, randomness, follower.tips)
         self.heart: Heart | None = None
-        self._never = threading.Event()
-        #: How long the last push took that was answered.
-        self._push_s = 0.0
-        #: Where our last push that won has left the state, and when; None: used up.
-        self._won: tuple[Oid, float] | None = None
+        self._turns = Turns(clock, randomness)
 
     def commit(self, tickets: Sequence[Ticket], give_up: float) -> None:
         """Answer every ticket, at the latest at ``give_up`` on the boot clock.
@@ -82,7 +73,9 @@ class Committer:
         while batch := [ticket for ticket in tickets if not ticket.done.is_set()]:
             if self._clock.boot_s() >= give_up:
                 raise ContentionError(f"lost {losses} races until the deadline")
-            if self._let_others_in(give_up) or self._follower.is_outdated:
+            known, contended_s = self._follower.state, self._follower.contended_s
+            waited = self._turns.let_others_in(known, contended_s, give_up)
+            if waited or self._follower.is_outdated:
                 self._refresh()
             state = self._follower.state or self._refresh()
             draft = self._draft(state, batch)
@@ -175,7 +168,7 @@ class Committer:
         in_doubt, beaten, began_s = False, True, self._clock.boot_s()
         for resends in range(1 + _RESENDS):
             if resends:
-                self._back_off(resends + 2, give_up)
+                self._turns.back_off(resends + 2, give_up)
             started_s = self._clock.boot_s()
             left = max(1.0, give_up - started_s)
             with self._ride() as beat:
@@ -183,9 +176,9 @@ class Committer:
             beaten = beaten and bool(beat)
             outcomes = {ref: r.outcome for ref, r in report.refs.items()}
             if PushOutcome.UNKNOWN not in outcomes.values():
-                self._push_s = self._clock.boot_s() - started_s
+                self._turns.took(self._clock.boot_s() - started_s)
             if outcomes.get(STATE_REF) is PushOutcome.APPLIED:
-                self._won = new, self._clock.boot_s()
+                self._turns.won(new)
                 if self.heart and beat:
                     self.heart.confirm(started_s)
                 return None
@@ -241,7 +234,7 @@ class Committer:
                         f"{error.message}",
                         hint="look at percyd log before doing it again",
                     ) from error
-                self._back_off(tries + 4, give_up)
+                self._turns.back_off(tries + 4, give_up)
 
     def _react(
         self,
@@ -266,7 +259,7 @@ class Committer:
             # A clean-up of the remote may have been in the way for a moment.
             stuck[_FAULT] = stuck.get(_FAULT, 0) + 1
             if stuck[_FAULT] < _STUCK:
-                self._back_off(losses, give_up)
+                self._turns.back_off(losses, give_up)
                 return
             why = _words(blamed) + _aside(_faults(report))
             raise RemoteFault(f"the remote could not store the push: {why}")
@@ -279,7 +272,7 @@ class Committer:
         if PushOutcome.REFUSED in outcomes or not blamed:
             self._refuse_one_by_one(report, blamed, steps, give_up)
             return
-        self._back_off(losses, give_up)
+        self._turns.back_off(losses, give_up)
         before = self._follower.state
         state = self._refresh()
         self._follower.forget_tips(blamed)
@@ -327,38 +320,6 @@ class Committer:
             except PercydError as error:
                 if not ticket.done.is_set():
                     ticket.refuse(error)
-
-    def _let_others_in(self, give_up: float) -> bool:
-        """A winner waits its turn too, as long as others want to push (L2).
-
-        It has the newest state already; whoever lost must read and build first, and
-        would lose again and again. Once we have seen a push of theirs, or have pushed
-        nothing for as long, they had their turn. Answers whether it has waited, so that
-        others may have pushed meanwhile.
-        """
-        won, self._won = self._won, None
-        state, now_s = self._follower.state, self._clock.boot_s()
-        if won is None or state is None or state.tip != won[0]:
-            return False
-        turn_s = self._randomness.uniform(0.0, 2 * self._push_s)
-        left_s = won[1] + turn_s - now_s
-        if left_s <= 0 or now_s - self._follower.contended_s >= _CONTENDED_S:
-            return False
-        self._wait(left_s, give_up)
-        return True
-
-    def _wait(self, pause_s: float, give_up: float) -> None:
-        left_s = max(0.0, give_up - self._clock.boot_s())
-        self._clock.wait(self._never, min(pause_s, left_s))
-
-    def _back_off(self, losses: int, give_up: float) -> None:
-        """Full jitter: anything up to a bound that doubles with every loss.
-
-        In units of a push: others who are slow are waited for longer.
-        """
-        cap_s = max(_BACKOFF_CAP_S, 4 * self._push_s)
-        top_s = min(cap_s, max(_BACKOFF_S, self._push_s) * 2.0 ** min(losses + 1, 10))
-        self._wait(self._randomness.uniform(0.0, top_s), give_up)
 
 
 def _refuse_owners_of(ref: str, steps: Sequence[Step], error: PercydError) -> bool:

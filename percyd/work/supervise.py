@@ -7,8 +7,9 @@ percyd, ``kill -9`` included, also ends everything that the program has started.
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import json
+import marshal
 import os
 import selectors
 import subprocess
@@ -24,8 +25,14 @@ import psutil
 
 from percyd.clock import Clock
 from percyd.work.output import Output
+from percyd.work.supervisor import LENGTH_BYTES
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
+#: Imports it, so that it is compiled once and not each time. The standard library's own
+#: modules go before those of its folder, which is the first argument.
+_BEGIN = (
+    "import sys; sys.path.append(sys.argv.pop(1)); import supervisor; supervisor.main()"
+)
 #: What an interpreter may need to start; all else goes to the program alone.
 SUPERVISOR_ENV = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 POLL_S = 0.1
@@ -161,8 +168,8 @@ def _start(command: Command, keep: tuple[int, ...]) -> subprocess.Popen[bytes]:
     # A session of its own, so that ^C at percyd's terminal does not reach the task.
     return subprocess.Popen(
         [
-            *(sys.executable, "-I", "-S", "-X", "utf8", str(SUPERVISOR)),
-            *map(str, keep),
+            *(sys.executable, "-I", "-S", "-X", "utf8", "-c", _BEGIN),
+            *(str(SUPERVISOR.parent), *map(str, keep)),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -185,7 +192,8 @@ def _spec(command: Command, bounds: Bounds) -> bytes:
         "stdin": text(command.stdin) if command.stdin else None,
         "grace_s": bounds.grace_s,
     }
-    return json.dumps(spec).encode() + b"\n"
+    data = marshal.dumps(spec)
+    return len(data).to_bytes(LENGTH_BYTES) + data
 
 
 class _Run:
@@ -293,8 +301,8 @@ class _Run:
         """All that the supervisor has reported so far."""
         said: dict[str, Any] = {}
         for line in self._reports.split(b"\n")[:-1]:
-            with contextlib.suppress(ValueError):
-                report = json.loads(line)
+            with contextlib.suppress(ValueError, SyntaxError):
+                report = ast.literal_eval(line.decode())
                 said |= report if isinstance(report, dict) else {}
         return said
 
@@ -317,6 +325,7 @@ class _Run:
         else:
             words = self._reports.decode("utf-8", "replace").strip()
             last = words.rpartition("\n")[2] or f"code {self._process.returncode}"
+            last = str(said.get("failed", last))
             text = f"the supervisor failed: {last}"
             result = ProcessResult(Ending.COULD_NOT_START, message=text)
         if "left" in said:
