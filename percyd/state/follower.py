@@ -114,9 +114,10 @@ class Follower:
             StateRefused: the branch is not one to build on (S12).
         """
         with self.lock:
-            number, ours = self.next_number(), self._newest_known()
-            if ours is not None and self._backend.peek(STATE_REF) == ours:
-                return self._adopt_fetched(ours, ours, number)
+            if self._state is not None:  # a first fetch also sees what is damaged here
+                number, ours = self.next_number(), self._newest_known()
+                if ours is not None and self._backend.peek(STATE_REF) == ours:
+                    return self._adopt_fetched(ours, ours, number)
             for _ in range(_REWIND_READS):
                 ours = self._newest_known()
                 number = self.next_number()

@@ -39,6 +39,7 @@ def test_a_running_plan_follows_two_edits_and_ends_with_the_right_tasks(
 
     loop = start("serve", "--until-idle", "--slots", "1", cwd=user.clone)
     until((marks / "on").exists, "the first task runs", within_s=60)
+    until(lambda: user.task("p.a")["status"] == "working", "it is told", within_s=60)
     b = {**b, "run": "echo new > b"}
     d = {"id": "d", "title": "D", "run": "echo d > d", "depends_on": ["b"]}
     e = {"id": "e", "title": "E", "run": "echo e > e"}

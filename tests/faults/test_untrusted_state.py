@@ -365,7 +365,7 @@ def served(site: Site, tmp_path: Path) -> Iterator[Served]:
     shim = tools / "git"
     shim.write_text(
         f"""#!/bin/sh
-case "$*" in *" ls-remote "*{STATE}*) echo looked >>'{calls}';; esac
+case "$*" in *" ls-remote "*{STATE}*|*" fetch "*{STATE}*) echo looked >>'{calls}';; esac
 exec '{shutil.which("git")}' "$@"
 """
     )
@@ -406,6 +406,7 @@ def test_a_running_serve_halts_says_so_once_and_goes_on(
     served: Served, site: Site, name: str
 ) -> None:
     served.until(lambda: served.status_of("three.a") == "completed")
+    git(site.remote, "pack-refs", "--all")  # from now on a look asks git
     served.until_it_has_looked_again()
     branch = Branch.of(site.remote)
     tampering.SHAPES[name](branch)

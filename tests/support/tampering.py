@@ -181,12 +181,16 @@ def damaged(what: str, how: Callable[[Path], None]) -> Shape:
     return act
 
 
+def _delete(it: Branch) -> None:
+    git(it.repo, "update-ref", "-d", STATE)
+
+
 #: The tip does not go on from ours, or not in one line.
 HISTORIES: dict[str, Shape] = {
     "rewound": lambda it: it.move(it.back(5)),
     "unrelated root": _unrelated,
     "side history": _side_history,
-    "deleted": lambda it: it.file.unlink(),
+    "deleted": _delete,
     "became a folder": _branch_became_a_folder,
     "merged": _merge,
     "merged from the side": _merge_from_the_side,

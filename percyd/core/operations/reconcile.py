@@ -252,7 +252,8 @@ class _Edit:
         stay = [name for name in cycle[1:] if name not in self.puts]
         why = ", ".join(f"{n} stays, {self._state.tasks[n].status}" for n in stay[:3])
         shown = " -> ".join(cycle[:_CYCLE_SHOWN])
-        edited = next((name for name in cycle if name in self.puts), "")
+        # Nothing was wrong before: an edge of the new document closes it.
+        edited = next((n for n in cycle if n in self.puts and n in self._new), "")
         return EditRefused(
             f"would make a cycle: {shown}{f' ({why})' if why else ''}", edited
         )
