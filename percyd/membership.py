@@ -70,13 +70,13 @@ class Membership:
         self._kill = kill
         self._held = held
         self.agent = _card(percyd)
-        clones, locks = self._slots()
+        self._clones, locks = self._slots()
         # Taken last, so that a dying process lets go of it last: whoever finds it free
         # wants to rescue what is in the slots.
         locks.append(held.enter_context(FileLock(percyd.home.lock(self.agent.id))))
         keep = tuple(lock.fileno() for lock in locks)
         workshop = _workshop(percyd, SystemProcesses(percyd.clock, keep, kill))
-        slots = [WorkSlot(workshop, clone) for clone in clones]
+        slots = [WorkSlot(workshop, clone) for clone in self._clones]
         store, clock = percyd.store, percyd.clock
         self.worker = Worker(store, self.agent, slots, clock, wake)
         self._heart = Heart(
@@ -118,7 +118,9 @@ class Membership:
                 self._depart(lost=True, message=message)
             else:
                 self._depart(lost=False, message="")
-            self._percyd.home.lock(self.agent.id).unlink(missing_ok=True)
+            if not any(clone.worktrees() for clone in self._clones):
+                self._percyd.home.lock(self.agent.id).unlink(missing_ok=True)
+            # Else whoever finds it free sees to what cut-off attempts have left.
         finally:
             self._pulse.stop()
             self._held.close()
