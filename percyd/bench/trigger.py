@@ -17,7 +17,7 @@ from percyd.bench.lab import Lab
 from percyd.bench.raw import beside
 from percyd.bench.shop import WITHIN_S, Shop, open_shop
 from percyd.bench.values import Row, Sample, Target
-from percyd.core.ids import STATE_REF
+from percyd.core.ids import STATE_REF, plan_branch
 from percyd.errors import PercydError
 from percyd.repo.runner import Git
 
@@ -38,16 +38,19 @@ def measure(lab: Lab) -> list[Row]:
     for poll_s in POLLS_S:
         lab.say(f"trigger: poll of {poll_s} s at most")
         with open_shop(lab) as shop, shop.runs("serve", shop.clone, poll_s):
-            began[poll_s], hopped[poll_s] = _plans(lab, shop)
+            began[poll_s], hopped[poll_s], _ = _plans(lab, shop)
     lab.say("trigger: two processes")
     with open_shop(lab) as shop, ExitStack() as held:
         for what, where in (("serve", shop.clone), ("worker", shop.clone_again("b"))):
             held.enter_context(shop.runs(what, where, 60, can=what))
-        _, between = _plans(lab, shop, wants=("serve", "worker"))
+        _, between, told = _plans(lab, shop, wants=("serve", "worker"))
+    unit = "task's end to dependent's program"
     return [
         *_rows("commit", "commit to first program", began),
-        *_rows("one process", "task's end to dependent's program", hopped),
-        _row("two processes, poll 60 s", "task's end to dependent's program", between),
+        *_rows("one process", unit, hopped),
+        _row("two processes, poll 60 s", "completion to dependent's program", told),
+        # With what the first process does before it completes, and its push.
+        Row("two processes, end to start", unit, "one raw push", between, None, {}),
     ]
 
 
@@ -102,18 +105,27 @@ def _rest(shop: Shop) -> None:
 
 def _plans(
     lab: Lab, shop: Shop, wants: Sequence[str] = ()
-) -> tuple[list[Sample], list[Sample]]:
-    """One plan after the other; the first ones only warm up."""
+) -> tuple[list[Sample], list[Sample], list[Sample]]:
+    """One plan after the other; the first ones only warm up.
+
+    From the commit to the first program, from a task's end to its dependent's program,
+    and from the moment at which its completion moved the integration branch.
+    """
     began: list[Sample] = []
     hopped: list[Sample] = []
+    told: list[Sample] = []
     for number in range(lab.scale.warm_ups + lab.scale.plans):
         _rest(shop)
         raw = lab.raw.run(2)
         starts = _plan(shop, f"p{number}", _CHAIN, wants)
         committed = lab.clock.boot_s()
         first = _seen(lab, starts[0])
+        completed_ns = []
         for start in starts[1:]:
             _seen(lab, start)
+            # The task that has just begun is not through yet: the last completion.
+            moved = (shop.remote / plan_branch(f"p{number}")).stat()
+            completed_ns.append(moved.st_mtime_ns)
         if number < lab.scale.warm_ups:
             continue
         raw += lab.raw.run(2)
@@ -122,7 +134,10 @@ def _plans(
             ended = before.with_name(f"{before.name}.end")
             took_ns = after.stat().st_mtime_ns - ended.stat().st_mtime_ns
             hopped.append(beside(took_ns / 1e6, raw))
-    return began, hopped
+        for moved_ns, start in zip(completed_ns, starts[1:], strict=True):
+            took_ns = start.stat().st_mtime_ns - moved_ns
+            told.append(beside(took_ns / 1e6, raw))
+    return began, hopped, told
 
 
 def _seen(lab: Lab, mark: Path) -> float:

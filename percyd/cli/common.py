@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: The longest line of an error; what is in the middle of a longer one is left out.
+_LINE_CHARS = 1400
+
 
 @dataclass
 class Options:
@@ -188,8 +191,19 @@ def fail(error: PercydError, *, as_json: bool) -> int:
         body = {"code": error.code, "message": error.message, "hint": error.hint}
         print_json({"error": body})
     else:
-        click.echo(f"percyd: {error}", err=True)
+        for line in f"percyd: {error}".split("\n"):
+            click.echo(_harmless(line), err=True)
     return error.exit_code
+
+
+def _harmless(line: str) -> str:
+    """A line that may have a person's own words in it, or those of a remote."""
+    from percyd.views.inert import plain
+
+    middle = " ... "
+    half = (_LINE_CHARS - len(middle)) // 2
+    text = plain(line)
+    return text if len(text) <= _LINE_CHARS else text[:half] + middle + text[-half:]
 
 
 def run_guarded(act: Callable[[], int | None]) -> int:

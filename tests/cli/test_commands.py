@@ -207,6 +207,16 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert done.err.startswith("percyd: ")
 
 
+def test_no_words_of_ones_own_act_on_the_terminal(tmp_path: Path) -> None:
+    clone, _ = set_up(tmp_path, None)
+    for args in (("doctor",), ("init", "--base"), ("plan", "show"), ("nosuch",)):
+        done = percyd(clone, *args, "a\x1b[31m\u202e" + 3000 * "x" + "end", code=2)
+
+        (line,) = done.err.splitlines()
+        assert line.isprintable()
+        assert len(line) < 1500
+
+
 @pytest.mark.parametrize("args", [(), ("plan",), ("task",), ("agent",)])
 def test_a_group_alone_shows_its_help(tmp_path: Path, args: tuple[str, ...]) -> None:
     done = percyd(tmp_path, *args, code=2)
