@@ -20,13 +20,13 @@ _ORDER = ("working", "idle", "offline")
 _OFFLINE_SHOWN = 20
 
 
-@click.group()
+@click.group(short_help="Show the agents on all machines.")
 @common
 def agent() -> None:
     """Show the agents: every percyd process that works, on any machine."""
 
 
-@agent.command(name="list")
+@agent.command(name="list", short_help="List the agents, and what they do.")
 @common
 @pass_options
 def list_(options: Options) -> None:

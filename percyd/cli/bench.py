@@ -10,7 +10,7 @@ import click
 from percyd.cli.common import Options, common, pass_options
 
 
-@click.command()
+@click.command(short_help="Measure percyd beside plain git.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="A short look; its numbers mean little.")
 @common

@@ -10,7 +10,7 @@ SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_PERCYD_COMPLETE"
 
 
-@click.command()
+@click.command(short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(SHELLS))
 @common
 @pass_options

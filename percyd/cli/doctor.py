@@ -20,7 +20,7 @@ _MARK_WIDTH = 9
 _NAME_WIDTH = 14
 
 
-@click.command()
+@click.command(short_help="Check git, remote, state, hooks and runners.")
 @click.option(
     "--fix",
     is_flag=True,

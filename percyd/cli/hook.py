@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
 
 
-@click.group()
+@click.group(short_help="Let git wake the daemon.")
 @common
 def hook() -> None:
     """Let git wake the daemon when plans are committed, merged or pushed.
@@ -75,7 +75,7 @@ def install(options: Options, names: tuple[str, ...]) -> None:
     show_lines(options, hooks, names)
 
 
-@hook.command()
+@hook.command(short_help="Take the hooks out again.")
 @_NAMES
 @common
 @pass_options
@@ -94,7 +94,10 @@ def uninstall(options: Options, names: tuple[str, ...]) -> None:
         options.say(f"lines that were added in {hooks.folder.foreign} do nothing now")
 
 
-@hook.command(context_settings={"ignore_unknown_options": True})
+@hook.command(
+    context_settings={"ignore_unknown_options": True},
+    short_help="Do what a hook does; git calls it.",
+)
 @click.argument("name")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @pass_options

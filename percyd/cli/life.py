@@ -10,7 +10,7 @@ import click
 from percyd.cli.common import Options, common, pass_options, print_json
 
 
-@click.command()
+@click.command(short_help="End the daemon of this clone.")
 @common
 @pass_options
 def stop(options: Options) -> None:
@@ -32,7 +32,7 @@ def stop(options: Options) -> None:
         click.echo(f"process {stopped.pid} has ended, after {stopped.seconds:g} s")
 
 
-@click.command()
+@click.command(short_help="Print a service unit for this clone.")
 @click.option("--systemd", "system", flag_value="systemd", help="A systemd user unit.")
 @click.option("--launchd", "system", flag_value="launchd", help="A launchd agent.")
 @common

@@ -52,7 +52,7 @@ def read_document(name: str) -> bytes:
         ) from error
 
 
-@plan.command()
+@plan.command(short_help="Print every problem of plan files.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @common
 @pass_options

@@ -12,7 +12,7 @@ from percyd.cli.common import Options, common, pass_options, print_json
 from percyd.errors import PlanExists, UsageError
 
 
-@click.command()
+@click.command(short_help="Write a commented plan file.")
 @click.argument("name", metavar="NAME")
 @common
 @pass_options

@@ -36,7 +36,7 @@ _IDLE = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Take in committed plans and work on them.")
 @_SLOTS
 @click.option("--no-worker", is_flag=True, help="Take in and release, run nothing.")
 @_IDLE

@@ -94,7 +94,7 @@ def cancel_task(options: Options, task_id: str) -> None:
     _tell(options, applied, {"task": task_id, "cancelled": names}, words, after)
 
 
-@click.command()
+@click.command(short_help="Do a plan that has ended again.")
 @click.argument("plan_id", metavar="ID", shell_complete=plan_ids)
 @common
 @pass_options

@@ -70,7 +70,7 @@ def show(options: Options, task_id: str) -> None:
                 click.echo(f"  {name}")
 
 
-@task.command()
+@task.command(short_help="Try a failed or cancelled task again.")
 @click.argument("task_id", metavar="ID", shell_complete=task_ids)
 @common
 @pass_options

@@ -32,7 +32,7 @@ _READ_S = 0.2
 _LOOK_S = 1.0
 
 
-@click.command()
+@click.command(short_help="Print what an attempt has printed.")
 @click.argument("task_id", metavar="ID", shell_complete=task_ids)
 @click.option(
     "-f",

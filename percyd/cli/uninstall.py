@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from percyd.session import Percyd
 
 
-@click.command()
+@click.command(short_help="Remove what percyd keeps for this clone.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common
 @pass_options

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[0-9a-f]{4,64}")
 
 
-@click.command()
+@click.command(short_help="Check the history of percy/state.")
 @click.argument("commits", required=False, metavar="[RANGE]")
 @common
 @pass_options

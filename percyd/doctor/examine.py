@@ -41,6 +41,7 @@ _HERE: tuple[tuple[str, Examination], ...] = (
     ("hub size", upkeep.hub_upkeep),
     ("disk", upkeep.disk),
     ("clock", upkeep.clock),
+    ("daemon", here.daemon),
     ("runners", here.runners),
     ("agents", here.agents),
     ("slots", here.slots),

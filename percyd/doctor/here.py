@@ -9,6 +9,7 @@ from percyd.core.edges import AgentStatus
 from percyd.doctor.check import Check, fine, problem, warning
 from percyd.errors import StateRefused
 from percyd.home import FileLock
+from percyd.life.seat import find_daemon
 from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import available
 from percyd.runners.command import registry
@@ -53,6 +54,15 @@ def runners(percyd: Percyd) -> Iterator[Check]:
                 f"{name}: {runner.program} is not on PATH here",
                 "install it, or leave its tasks to another machine",
             )
+
+
+def daemon(percyd: Percyd) -> Iterator[Check]:
+    """Does ``percyd serve`` run in this clone?"""
+    found = find_daemon(percyd.home)
+    if found is None:
+        yield fine("daemon", "none runs in this clone; percyd serve starts one")
+    else:
+        yield fine("daemon", f"percyd serve runs as process {found.pid}")
 
 
 def agents(percyd: Percyd) -> Iterator[Check]:

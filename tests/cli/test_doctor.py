@@ -51,6 +51,7 @@ def test_all_is_well_and_nothing_is_left_behind(user: NewUser) -> None:
     assert {"git", "remote", "push", "branches", "base", "state"} <= set(checks)
     more = {"atomic push", "custom refs", "fleet", "pins", "hub size", "disk", "clock"}
     assert more <= set(checks)
+    assert checks["daemon"]["message"].startswith("none runs")
     assert "--probe tries" in checks["custom refs"]["message"]
     assert user.refs()["refs/heads/percy/state"] in checks["state"]["message"]
 

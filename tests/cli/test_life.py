@@ -58,6 +58,7 @@ def test_a_detached_daemon_works_until_it_is_stopped(
     second = user.percyd("serve", "--detach", code=1)
     words = f"a daemon runs in this clone already: process {pid}; percyd stop ends it"
     assert second.said == [f"percyd: {words}"]
+    assert f"percyd serve runs as process {pid}" in user.percyd("doctor").out
     beside = start("worker", cwd=user.clone)
     request.addfinalizer(beside.kill)
     workers = log.with_name("worker-0.log")
