@@ -26,6 +26,9 @@ from percyd.core.ids import plan_branch, short_ref
 
 NO_PLANS = "no plans yet: commit a plan file to .percy/plans, then run percyd serve"
 
+#: Of a plan in these nothing goes on, unless somebody runs it again.
+OVER = ("done", "cancelled")
+
 #: So many tasks `render_plan` shows; ``task list`` shows them all.
 TASKS_SHOWN = 200
 
@@ -38,11 +41,17 @@ _BAR_WIDTHS = (16, 32)
 def heading(plan: Json, counts: Mapping[str, int]) -> Text:
     """A plan's id, status and title; of a finished one also what it has come to."""
     parts = [styled(plan["id"], "bold"), word(plan["status"])]
-    if plan["paused"]:
+    if pause(plan):
         parts.append(word("paused"))
-    if plan["status"] in ("done", "cancelled"):
+    if plan["status"] in OVER:
         parts.append(Text(f"{counts['completed']:,}/{counts['total']:,}"))
     return joined([*parts, _where(plan), styled(plan["title"])])
+
+
+def pause(plan: Json) -> Json | None:
+    """Why a plan is paused; one that is over is no longer."""
+    why: Json | None = plan["paused"]
+    return why if plan["status"] not in OVER else None
 
 
 def _where(plan: Json) -> Text:
@@ -116,8 +125,9 @@ def render_plan_list(
         counts[task["plan"]][task["status"]] += 1
     rows = []
     for plan in plans:
-        status = word("paused" if plan["paused"] else plan["status"])
-        rows.append([styled(plan["id"], "bold"), status, styled(plan["title"])])
+        status = word("paused" if pause(plan) else plan["status"])
+        about = joined([_where(plan), styled(plan["title"])])
+        rows.append([styled(plan["id"], "bold"), status, about])
         if tasks is not None:
             rows[-1].insert(2, _completed(counts[plan["id"]]))
     table(console, rows)
@@ -146,7 +156,7 @@ def render_plan(console: Console, plan: Json) -> None:
 
 def _facts(plan: Json) -> Iterator[tuple[str, Text]]:
     source, result = plan["source"], plan["result"] or {}
-    yield "paused", reason_text(plan["paused"])
+    yield "paused", reason_text(pause(plan))
     yield "reason", reason_text(plan["reason"])
     yield "base", styled(f"{plan['base_branch']} at {brief(plan['base_commit'])}")
     yield "branch", styled(short_ref(plan_branch(plan["id"])))

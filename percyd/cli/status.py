@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from percyd.cli.plans_show import NO_PLANS, heading, render_progress
+from percyd.cli.plans_show import NO_PLANS, OVER, heading, pause, render_progress
 from percyd.cli.tables import (
     Json,
     brief,
@@ -74,7 +74,7 @@ def render_status(
 
 
 def _is_short(block: Block) -> bool:
-    return block.plan["status"] in ("done", "cancelled")
+    return block.plan["status"] in OVER
 
 
 def _render_block(console: Console, block: Block) -> None:
@@ -82,7 +82,7 @@ def _render_block(console: Console, block: Block) -> None:
     line(console, heading(plan, block.counts))
     if not _is_short(block):
         render_progress(console, block.counts)
-    for why in filter(None, (plan["paused"], plan["reason"])):
+    for why in filter(None, (pause(plan), plan["reason"])):
         wrapped(console, reason_text(why), 2)
     table(console, [task_cells(console, row.task) for row in block.rows], 2)
     if block.hidden:

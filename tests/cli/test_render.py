@@ -144,6 +144,21 @@ def test_a_paused_plan_says_so_and_why() -> None:
     assert "its plan is paused" in line_with(lines, "a ")
 
 
+def test_a_plan_that_was_paused_and_then_cancelled_is_only_cancelled() -> None:
+    both = plan("big", status="cancelled", paused=why(Reason.PAUSED_BY_USER, "later"))
+    entries: list[Entry] = [both, task("big", "a", status="cancelled"), agent()]
+
+    status = status_of(entries)
+    pages = [
+        printed(render_status, status),
+        printed(render_plan_list, status["plans"]),
+        printed(render_plan, plan_show(build(entries), "big")),
+    ]
+
+    assert pages[1] == "big  cancelled  Plan big\n"
+    assert not any("paused" in page for page in pages)
+
+
 def test_plans_that_are_over_take_one_line_each() -> None:
     landed = PlanResult(commit="d" * 40, landed_commit="d" * 40, landed_into="main")
     done = {"status": "completed", "attempt": 1}
@@ -161,6 +176,11 @@ def test_plans_that_are_over_take_one_line_each() -> None:
         "b  done  1/1  landed in main  Plan b",
         "c  cancelled  0/1  Plan c",
         "",
+    ]
+    assert printed(render_plan_list, status_of(entries)["plans"]).splitlines() == [
+        "a  done       on percy/plan/a  Plan a",
+        "b  done       landed in main  Plan b",
+        "c  cancelled  Plan c",
     ]
 
 
