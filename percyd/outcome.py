@@ -9,6 +9,7 @@ from percyd.core.edges import ENDED, TaskStatus
 from percyd.core.reasons import Reason
 from percyd.core.records import Task
 from percyd.core.snapshot import Snapshot
+from percyd.core.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,20 +17,31 @@ class Outcome:
     """How a loop that ended by itself left the work: nothing bad, or what."""
 
     completed: int = 0
+    given_back: int = 0
     failed: tuple[Task, ...] = ()
     waiting: tuple[Task, ...] = ()
     problems: tuple[str, ...] = ()
     plans: tuple[str, ...] = ()
 
-    @property
-    def summary(self) -> str:
-        """What is done, and where it lies, in one line."""
-        if not self.completed:
-            return "nothing was to do"
-        tasks = "1 task" if self.completed == 1 else f"{self.completed} tasks"
-        where = ", ".join(f"percy/plan/{plan}" for plan in self.plans[:3])
-        more = f" and {len(self.plans) - 3} more" if len(self.plans) > 3 else ""
-        return f"{tasks} completed and merged into {where}{more} on the remote"
+    def summary(self, *, local: bool = False) -> str:
+        """What is done, and where it lies, and what was given back, in one line.
+
+        Args:
+            local: There is no remote: the branches are in the clone itself.
+        """
+        parts = []
+        if self.completed:
+            where = ", ".join(f"percy/plan/{plan}" for plan in self.plans[:3])
+            more = f" and {len(self.plans) - 3} more" if len(self.plans) > 3 else ""
+            tasks = counted(self.completed, "task")
+            parts.append(f"{tasks} completed and merged into {where}{more}")
+            parts[-1] += "" if local else " on the remote"
+        if self.given_back:
+            were = "was" if self.given_back == 1 else "were"
+            parts.append(f"{counted(self.given_back, 'task')} {were} given back")
+        if not parts:
+            return "nothing was to do" if self.good else self.words
+        return "; ".join(parts)
 
     @property
     def good(self) -> bool:
@@ -72,6 +84,7 @@ class Ledger:
         self._before = {
             task.id: task.attempt for task in snapshot.tasks() if task.status in ENDED
         }
+        self._tried = {task.id: _last(task) for task in snapshot.tasks()}
 
     def outcome(self, snapshot: Snapshot, problems: Sequence[str]) -> Outcome:
         """What became of everything that was open at the start or added since."""
@@ -82,6 +95,7 @@ class Ledger:
         )
         return Outcome(
             completed=len(new) - len(bad),
+            given_back=sum(1 for task in bad if self._was_given_back(task)),
             failed=tuple(task for task in bad if task.status in ENDED),
             waiting=tuple(task for task in bad if task.status not in ENDED),
             problems=tuple(problems),
@@ -93,6 +107,16 @@ class Ledger:
     def _is_new(self, task: Task) -> bool:
         """Whether it was open at the start, or has been added or retried since."""
         return self._before.get(task.id) != task.attempt
+
+    def _was_given_back(self, task: Task) -> bool:
+        """Whether its newest attempt was given back, and that since the start."""
+        is_new = _last(task) > self._tried.get(task.id, 0)
+        return is_new and task.attempts[-1].outcome == "released"
+
+
+def _last(task: Task) -> int:
+    """The number of its newest attempt that has ended; zero if there is none."""
+    return task.attempts[-1].number if task.attempts else 0
 
 
 def _is_bad(task: Task) -> bool:

@@ -155,14 +155,15 @@ def _run(
         )
         with _EndOnSignal(end):
             outcome = daemon.run()
+        summary = outcome.summary(local=percyd.remote.is_local)
         if ready_fd is not None:  # what is said below, nobody reads
-            log.info("ended", extra={"why": outcome.summary})
+            log.info("ended", extra={"why": summary})
     if until_idle and not daemon.stop.is_set() and not outcome.good:
         raise WorkFailed(outcome.words, hint=outcome.hint)
     if options.json:
         print_json({"completed": outcome.completed, "plans": list(outcome.plans)})
     else:
-        options.say(f"percyd: {outcome.summary}")
+        options.say(f"percyd: {summary}")
     return daemon.exit_code
 
 

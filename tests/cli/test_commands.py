@@ -158,6 +158,16 @@ def test_a_committed_plan_runs_to_landed_work(tmp_path: Path) -> None:
     assert "done" in text
 
 
+def test_without_a_remote_the_work_is_not_said_to_be_on_one(tmp_path: Path) -> None:
+    clone = make_repo(tmp_path / "shop")
+    percyd(clone, "init")
+    files: dict[str, str | None] = {".percy/plans/two.yaml": PLAN}
+    commit(clone, files, "plan")
+    done = percyd(clone, "serve", "--until-idle")
+    assert done.said[-1] == "percyd: 2 tasks completed and merged into percy/plan/two"
+    assert "refs/heads/percy/plan/two" in refs(clone)
+
+
 def test_options_are_taken_before_and_after_the_command(tmp_path: Path) -> None:
     clone, _ = set_up(tmp_path, None)
     before = percyd(tmp_path, "--json", "-C", str(clone), "status").document

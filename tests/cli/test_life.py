@@ -146,6 +146,7 @@ def test_the_second_signal_leaves_no_claim_behind_a_stubborn_program(
 
     assert SystemClock().boot_s() - began_s < 30  # and not a lease of 90 s
     assert done.code == 128 + signal.SIGINT
+    assert done.said[-1] == "percyd: 1 task was given back"
     assert has_ended(int((marks / "pid").read_text()))
     assert "NOTIFY_SOCKET" not in (marks / "environment").read_text()
     task: dict[str, Any] = user.task("p.a")
