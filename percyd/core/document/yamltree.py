@@ -97,6 +97,8 @@ class _Reader:
         elif isinstance(offset, int):
             line = self.first_line + self.text.encode()[:offset].count(b"\n")
         hint = "put text with ': ', '#' or other marks in quotes"
+        if mark is not None and self.text[mark.index : mark.index + 1] == "\t":
+            hint = "YAML allows no tabs for indentation; put spaces there"
         return Unreadable(line, f"is not valid YAML: {what or 'error'}; {hint}")
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:

@@ -344,6 +344,7 @@ def test_yaml_scalars(scalar: str, value: object) -> None:
         ("a: 1\n---\nb: 2", "f.yaml:2: document: is a second YAML document; one in a"),
         ("a: 1\nb: c: d", "f.yaml:2: document: is not valid YAML: mapping values are"),
         ("a: 1\n\tb: 2", "f.yaml:2: document: is not valid YAML: found a tab char"),
+        ("a:\n\t- b: 2", "f.yaml:2: document: is not valid YAML: found character"),
         ("a: [1,\n", "f.yaml:2: document: is not valid YAML: did not find expected"),
         ("é: 1\nb: \x01", "f.yaml:2: document: is not valid YAML: control characters"),
         ('a: "\\ud800"', "f.yaml:1: document: is not valid YAML: found invalid"),
@@ -354,6 +355,13 @@ def test_yaml_that_is_refused(text: str, problem: str) -> None:
     (found,) = found_in("yaml", text)
 
     assert found.startswith(problem)
+
+
+@pytest.mark.parametrize("text", ["a: 1\n\tb: 2", "é:\n\t- b: 2", "\ta: 1"])
+def test_a_tab_in_yaml_gets_advice_of_its_own(text: str) -> None:
+    (found,) = found_in("yaml", text)
+
+    assert found.endswith("YAML allows no tabs for indentation; put spaces there")
 
 
 def test_a_yaml_bomb_stays_small() -> None:
