@@ -158,8 +158,11 @@ def find(found: Sequence[Kept], name: str) -> Kept:
     """
     match = _KEY.fullmatch(name)
     if match is None:
+        first = f"{name}/1" if _KEY.fullmatch(f"{name}/1") else "p.a/1"
+        own = [kept.key for kept in found if kept.task == name]
         raise UsageError(
-            f"{name!r:.80} does not name an attempt", hint="write TASK/ATTEMPT: p.a/1"
+            f"{name!r:.80} does not name an attempt",
+            hint=f"write TASK/ATTEMPT: {own[-1] if own else first}",
         )
     key = f"{match['task']}/{int(match['attempt'])}"
     for kept in sorted(found, key=lambda kept: kept.only_here):

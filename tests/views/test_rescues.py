@@ -65,8 +65,10 @@ def test_a_name_that_is_none_and_one_that_nothing_is_kept_of(shop: Shop) -> None
     with pytest.raises(UnknownIdError) as unknown:
         rescues.find(found, "p.b/3")
     assert "did you mean p.b/" in unknown.value.hint
-    with pytest.raises(UsageError, match="does not name an attempt"):
-        rescues.find(found, "b")
+    for name, example in (("b", "p.a/1"), ("p.b", "p.b/2"), ("edit.bad", "edit.bad/1")):
+        with pytest.raises(UsageError, match="does not name an attempt") as bad:
+            rescues.find(found, name)
+        assert bad.value.hint == f"write TASK/ATTEMPT: {example}"
 
 
 def test_a_task_has_changed_its_merge_or_what_was_kept_of_it(shop: Shop) -> None:
