@@ -247,7 +247,8 @@ def last_words(stderr: bytes) -> str:
         # "unable to connect to HOST:" says why on the next line.
         last = " ".join([last, *lines[lines.index(last) + 1 :][:1]])
     plain = _CONTROL.sub(" ", last.removeprefix("fatal: ").removeprefix("error: "))
-    return mask(plain).strip()[:_MESSAGE_LIMIT]
+    # A hint comes behind it.
+    return mask(plain).strip().rstrip(".")[:_MESSAGE_LIMIT]
 
 
 def _ending(code: int) -> str:

@@ -256,6 +256,11 @@ def test_the_cause_is_told_and_not_what_it_led_to() -> None:
     assert last_words(said) == "write error: no space"
 
 
+def test_an_error_has_no_full_stop_before_the_hint_that_follows_it() -> None:
+    said = b"fatal: Could not read from remote repository.\n"
+    assert last_words(said) == "Could not read from remote repository"
+
+
 def test_an_error_names_the_subcommand_and_not_a_setting(repo: Path) -> None:
     with pytest.raises(GitError, match="git rev-parse: "):
         Git(repo / ".git").run("-c", "a.b=c", "rev-parse", "--verify", "nowhere")
