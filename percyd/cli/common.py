@@ -253,4 +253,9 @@ def _usage(error: click.ClickException) -> PercydError:
 
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = f"see {context.command_path} --help" if context else "see percyd --help"
-    return UsageError(error.format_message().rstrip(".").replace("\n", " "), hint=hint)
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption | click.NoSuchCommand):
+        message = error.message
+        if error.possibilities:
+            hint = f"did you mean {error.possibilities[0]}? {hint.capitalize()}"
+    return UsageError(message.rstrip(".").replace("\n", " "), hint=hint)

@@ -66,7 +66,10 @@ def discover(start: Path) -> Clone:
                 common_dir = Path(repo.common_dir).resolve()
                 top = repo.working_tree_dir
         except (InvalidGitRepositoryError, NoSuchPathError, OSError) as error:
-            raise NotARepository(f"{start} is not in a Git repository") from error
+            raise NotARepository(
+                f"{start} is not in a Git repository",
+                hint="git init makes it one; -C DIR names another folder",
+            ) from error
     _refuse_foreign(common_dir)
     bare = get_setting(Git(common_dir), "core.bare") == "true"
     work_tree = None

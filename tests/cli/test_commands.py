@@ -144,7 +144,8 @@ def test_outside_of_a_repository_every_command_says_so(tmp_path: Path) -> None:
     for name in ("init", "status", "serve", "log", "config"):
         done = percyd(tmp_path, name, code=2)
         assert len(done.said) == 1
-        assert "not in a git repository" in done.said[0].lower()
+        assert "not in a Git repository; git init" in done.said[0]
+        assert "-C DIR" in done.said[0]
 
 
 def test_a_committed_plan_runs_to_landed_work(tmp_path: Path) -> None:
@@ -215,6 +216,22 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert "Traceback" not in done.err + done.out
     assert len([line for line in done.err.splitlines() if line]) == 1
     assert done.err.startswith("percyd: ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("staus", "'staus'; did you mean status? See percyd --help"),
+        ("plan shwo", "'shwo'; did you mean show? See percyd plan --help"),
+        ("log --fllow", "'--fllow'; did you mean --follow? See percyd log --help"),
+        ("xyzzy", "'xyzzy'; see percyd --help"),
+    ],
+)
+def test_a_mistyped_name_gets_the_nearest_one(
+    tmp_path: Path, typed: str, said: str
+) -> None:
+    done = percyd(tmp_path, *typed.split(), code=2)
+    assert done.said[0].endswith(said)
 
 
 def test_no_words_of_ones_own_act_on_the_terminal(tmp_path: Path) -> None:
