@@ -62,6 +62,13 @@ _SECTIONS: Mapping[str, type[Section]] = {
 }
 _TOP = [key for key in Config.model_fields if key not in {*_SECTIONS, "runners"}]
 _TABLES = (*_SECTIONS, "runners")
+#: What the keys that options of a command set are called there.
+_OPTIONS: Mapping[str, str] = {
+    "worker.slots": "--slots",
+    "worker.name": "--name",
+    "worker.capabilities": "--capability",
+    "worker.grace_s": "--grace",
+}
 _RUNNER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}\Z")
 _MUST = re.compile(r"^(?:Value error, |[A-Z][a-z]+ should )")
 
@@ -238,7 +245,9 @@ class _Reader:
         """Values from the command line."""
 
         def complain(path: Path, problem: str) -> None:
-            self._problems.append(f"{FLAG}: {'.'.join(path)}: {problem}")
+            key = ".".join(path)
+            name = _OPTIONS.get(key, f"{FLAG}: {key}:")
+            self._problems.append(f"{name} {problem}")
 
         for key, value in flags.items():
             if value is not None:

@@ -366,9 +366,8 @@ def test_a_mistake_in_a_variable_is_named(name: str, problem: str) -> None:
 
 
 def test_a_mistake_in_a_flag_is_named() -> None:
-    assert problems(flags={"worker.slots": 0})[0].startswith(
-        "flag: worker.slots: is 0;"
-    )
+    assert problems(flags={"worker.slots": 0})[0].startswith("--slots is 0; must be")
+    assert problems(flags={"worker.slost": 1})[0].startswith("flag: worker.slost: is")
 
 
 def test_every_key_of_a_later_version_is_refused_as_such() -> None:
