@@ -7,7 +7,8 @@ import os
 import re
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Self
 
 from percyd import __version__
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: What a program gets between SIGTERM and SIGKILL. A drain has waited for it already.
 _END_S = 5.0
+#: How long what a remote did not take rests.
+_AGAIN_S = 10.0
 
 
 class Membership:
@@ -120,10 +123,12 @@ class Membership:
                 self._depart(lost=False, message="")
             if not any(clone.worktrees() for clone in self._clones):
                 self._percyd.home.lock(self.agent.id).unlink(missing_ok=True)
-            # Else whoever finds it free sees to what cut-off attempts have left.
         finally:
             self._pulse.stop()
             self._held.close()
+        with suppress(OSError):
+            # Whoever finds it free sees at once to what cut-off attempts have left.
+            os.utime(self._percyd.home.lock(self.agent.id), (0, 0))
 
     def _depart(self, *, lost: bool, message: str) -> None:
         store = self._percyd.store
@@ -176,7 +181,7 @@ def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
         dead = _the_dead(percyd, held)
         if not dead and not starting:
             return
-        rescued = _rescue_leftovers(percyd)
+        rescued, all_of_it = _rescue_leftovers(percyd)
         for agent in dead:
             if agent.status is AgentStatus.JOINED:
                 why = f"the process of {agent.id} is gone"
@@ -184,7 +189,11 @@ def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
                 percyd.store.apply(
                     Depart(stamp, agent.id, lost=True, message=why, rescued=rescued)
                 )
-            percyd.home.lock(agent.id).unlink(missing_ok=True)
+            if all_of_it:
+                percyd.home.lock(agent.id).unlink(missing_ok=True)
+            else:
+                # Its task is free again; its work is tried again, see `_the_dead`.
+                percyd.home.lock(agent.id).touch()
         percyd.hub.forget_the_dead()
         _sweep_the_unborn(percyd)
 
@@ -195,11 +204,23 @@ def _the_dead(percyd: Percyd, held: ExitStack) -> list[Agent]:
     dead: list[Agent] = []
     for path in sorted(percyd.home.locks.glob("*.lock")):
         agent = known.get(path.stem)
+        if agent is None or _was_tried(percyd, path, agent):
+            continue
         lock = FileLock(path)
-        if agent is not None and lock.acquire():
+        if lock.acquire():
             held.callback(lock.release)
             dead.append(agent)
     return dead
+
+
+def _was_tried(percyd: Percyd, lock: Path, agent: Agent) -> bool:
+    """Whether what a departed agent left could not be pushed only a moment ago."""
+    if agent.status is AgentStatus.JOINED:
+        return False
+    with suppress(OSError):
+        now = percyd.clock.now().timestamp()
+        return abs(now - lock.stat().st_mtime) < _AGAIN_S
+    return False
 
 
 def _sweep_the_unborn(percyd: Percyd) -> None:
@@ -214,9 +235,10 @@ def _sweep_the_unborn(percyd: Percyd) -> None:
             lock.release()
 
 
-def _rescue_leftovers(percyd: Percyd) -> dict[Key, Oid]:
-    """What the slots that nobody holds have left, on rescue refs."""
+def _rescue_leftovers(percyd: Percyd) -> tuple[dict[Key, Oid], bool]:
+    """What the slots that nobody holds have left, on rescue refs; and whether all is."""
     found: dict[Key, Oid] = {}
+    all_of_it = True
     for folder in sorted(percyd.home.slots.glob("[0-9]*")):
         lock = FileLock(percyd.home.lock(f"slot-{folder.name}"))
         if not lock.acquire():
@@ -224,8 +246,10 @@ def _rescue_leftovers(percyd: Percyd) -> dict[Key, Oid]:
         try:
             clone = SlotClone.open(folder, percyd.hub)
             found |= rescue_leftovers(percyd.hub, clone, percyd.clock)
+            all_of_it = all_of_it and not clone.worktrees()
         except PercydError as error:
             log.error("not rescued", extra={"path": str(folder), "why": str(error)})
+            all_of_it = False
         finally:
             lock.release()
-    return found
+    return found, all_of_it

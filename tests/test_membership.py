@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from percyd.core.ids import agent_branch
+from percyd.core.ids import agent_branch, plan_branch
 from percyd.membership import Membership, bury_the_dead
 from percyd.repo.worktrees import SlotClone
-from tests.support.gitrepo import git
+from tests.support.gitrepo import git, write_hook
 from tests.support.shop import Shop
 from tests.support.state import task
 
@@ -27,16 +28,20 @@ def begun(shop: Shop) -> Membership:
     return Membership.begin(shop.percyd, threading.Event(), threading.Event())
 
 
+def half_done(shop: Shop, member: Membership) -> Path:
+    """What an attempt leaves that may publish nothing any more."""
+    shop.take_in(task("p", "a"))
+    base = shop.percyd.hub.fetch_refs([plan_branch("p")])[plan_branch("p")]
+    assert base is not None
+    slot = SlotClone.open(shop.percyd.home.slot(0), shop.percyd.hub)
+    path = slot.checkout("p.a.1", agent_branch(member.agent.id, "p.a"), base)
+    (path / "half.txt").write_text("half")
+    return path
+
+
 def test_what_a_cut_off_attempt_leaves_is_seen_to_by_whoever_lives(shop: Shop) -> None:
     member = begun(shop)
-    shop.take_in(task("p", "a"))
-    base = shop.percyd.hub.fetch_refs(["refs/heads/percy/plan/p"])
-    tip = base["refs/heads/percy/plan/p"]
-    assert tip is not None
-    # As an attempt that may publish nothing any more.
-    slot = SlotClone.open(shop.percyd.home.slot(0), shop.percyd.hub)
-    path = slot.checkout("p.a.1", agent_branch(member.agent.id, "p.a"), tip)
-    (path / "half.txt").write_text("half")
+    path = half_done(shop, member)
 
     member.leave(0)
     assert path.is_dir()
@@ -45,6 +50,25 @@ def test_what_a_cut_off_attempt_leaves_is_seen_to_by_whoever_lives(shop: Shop) -
     assert not path.exists()
     assert git(shop.remote, "show", "refs/percy/rescue/p.a/1:half.txt") == "half"
     assert list(shop.percyd.home.locks.glob(f"{member.agent.id}*")) == []
+
+
+def test_work_that_the_remote_does_not_take_now_is_tried_again(shop: Shop) -> None:
+    member = begun(shop)
+    path = half_done(shop, member)
+    member.leave(0)
+    write_hook(shop.remote, "update", 'case "$1" in refs/percy/rescue/*) exit 1;; esac')
+    lock = shop.percyd.home.lock(member.agent.id)
+
+    bury_the_dead(shop.percyd)
+    assert path.is_dir()
+    write_hook(shop.remote, "update", "exit 0")
+    bury_the_dead(shop.percyd)
+    assert path.is_dir()  # it rests for a while
+    os.utime(lock, (0, 0))
+    bury_the_dead(shop.percyd)
+
+    assert not path.exists()
+    assert not lock.exists()
 
 
 def test_who_leaves_nothing_leaves_no_lock_file(shop: Shop) -> None:

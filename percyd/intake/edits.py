@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from percyd.core.document.parse import parse, plan_id_of
 from percyd.core.edges import CLOSED
+from percyd.core.operations.landing import is_being_landed
 from percyd.core.operations.reconcile import Reconcile, Reconciled, Version
 from percyd.core.records import Plan, Source
 from percyd.core.snapshot import Snapshot, SourceFile
@@ -93,6 +94,8 @@ class Edits:
             return None
         if plan.status in CLOSED:
             raise _finished(plan.id, plan.status, file)
+        if is_being_landed(state.snapshot.plans[plan.id]):
+            raise _finished(plan.id, "being landed", file)
         if standing is Standing.APART:
             raise PlanDiverged(
                 f"{file.path} was edited on another line of history than "

@@ -21,11 +21,14 @@ from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot, SourceFile
 from percyd.errors import (
     BaseMissing,
+    ContentionError,
     InvalidConfig,
     InvalidPlan,
     PercydError,
     PlanChanged,
     PlanExists,
+    PushRefused,
+    StatePushRefused,
     UnsupportedRepository,
 )
 from percyd.failpoints import hit
@@ -50,9 +53,19 @@ from percyd.state.tickets import Applied
 log = logging.getLogger(__name__)
 
 #: What is wrong with a plan file itself, or with what it asks for.
-REFUSALS = (InvalidPlan, InvalidConfig, PlanExists, UnsupportedRepository)
+#: A push is refused for a plan's own branch: a rule of the remote, a name in the way.
+REFUSALS = (
+    *(InvalidPlan, InvalidConfig, PlanExists, UnsupportedRepository),
+    *(PushRefused, ContentionError),
+)
 #: Of these, what somebody may mend without touching the plan file.
-MAY_PASS = (BaseMissing, PlanExists, UnsupportedRepository)
+MAY_PASS = (
+    BaseMissing,
+    PlanExists,
+    UnsupportedRepository,
+    PushRefused,
+    ContentionError,
+)
 #: What of the plans decides whether the files are looked at again.
 _Plans = frozenset[tuple[str, bool, str | None]]
 #: The base branch's tips: the local one, the remote's.
@@ -116,6 +129,8 @@ class Intake:
             except PlanChanged:
                 again = True  # by somebody else: the next look sees how
                 continue
+            except StatePushRefused:
+                raise  # nobody's plan can be taken in
             except REFUSALS as error:
                 self._report(file, error)
                 again = again or isinstance(error, MAY_PASS)

@@ -71,7 +71,7 @@ class Follower:
         self._remembering = threading.Lock()
         #: Place of the last read of tips in the order of reads.
         self.tips_number = 0
-        #: How often others were seen to move the state.
+        #: How often what is remembered of refs was in doubt.
         self.moves = 0
         #: When others were last seen to move the state, on the boot clock.
         self.contended_s = float("-inf")
@@ -221,7 +221,7 @@ class Follower:
             self._remembered_s = self._clock.boot_s()
             try:
                 self._keep(state.tip)
-            except GitError as error:
+            except PercydError as error:
                 log.warning("tip not remembered", extra={"why": str(error)})
 
     def _keep(self, tip: Oid) -> None:
@@ -281,5 +281,7 @@ class Follower:
 
     def forget_tips(self, refs: Iterable[str]) -> None:
         """Ask the remote anew when these refs are needed again."""
-        for ref in refs:
-            self._tips.pop(ref, None)
+        with self._number_guard:
+            self.moves += 1  # what is being read beside us may be older
+            for ref in refs:
+                self._tips.pop(ref, None)

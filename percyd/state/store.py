@@ -71,9 +71,12 @@ class StateStore:
         """Wait until the adopted tip is another than ``tip``; false on time-out."""
         return self._follower.wait_beyond(tip, timeout_s)
 
-    def tip_of(self, ref: str) -> Oid | None:
-        """Where a ref stands on the remote, its objects here."""
-        # Nobody who commits must wait for it: the first fetch of a project takes long.
+    def tip_of(self, ref: str, deadline_s: float | None = None) -> Oid | None:
+        """Where a ref stands on the remote, its objects here.
+
+        It keeps other reads of this process waiting, as long as ``deadline_s`` or, as
+        the first fetch of a project takes long, a fetch may take.
+        """
         known = self._follower.known_tip(ref)
         if known is not None:
             return known
@@ -82,7 +85,7 @@ class StateStore:
             if known is not None:
                 return known
             number, moves = self._follower.next_number(), self._follower.moves
-            tip = self.backend.fetch_refs([ref])[ref]
+            tip = self.backend.fetch_refs([ref], deadline_s)[ref]
             self._follower.learn(ref, tip, number, moves)
             return tip
 

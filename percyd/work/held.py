@@ -97,8 +97,12 @@ class HeldClaim:
             return
         try:
             self.patiently(lambda: self.store.apply(operation))
-        except PercydError as error:
+        except (StaleClaim, Interrupted) as error:
             self._refusal = error
+        except PercydError as error:
+            # It is said again with the end: no work is lost for want of this word.
+            why = str(error)
+            log.warning("not told", extra={"task": self.task.id, "why": why})
 
     def settle(self, operation: Operation) -> Applied:
         """Apply the attempt's last operation, after its first one.

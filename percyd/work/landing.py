@@ -91,6 +91,8 @@ class Landing:
         lost = False
         while True:
             if lost and self.held.task.verify is not None:
+                # What does not merge goes back to its program, and not with the turn.
+                self._merge(commit)
                 self._take_turn()
             else:
                 self._wait_for_others()

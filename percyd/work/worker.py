@@ -31,6 +31,10 @@ from percyd.work.resting import Resting
 log = logging.getLogger(__name__)
 
 
+#: What a read beside a claim may take; the task's own takes as long as it needs.
+_AHEAD_S = 5.0
+
+
 class Everything:
     """A `Rested` that holds every attempt: "what could run sooner or later"."""
 
@@ -134,7 +138,7 @@ class Worker:
 
     def _read_tip(self, plan: str) -> None:
         with suppress(PercydError):  # who needs it then will hear of it
-            self._store.tip_of(plan_branch(plan))
+            self._store.tip_of(plan_branch(plan), _AHEAD_S)
 
     def apply_and_claim(self, operation: Operation) -> Applied:
         """Apply an operation that may make tasks ready; a claim travels behind it.

@@ -221,10 +221,18 @@ def test_what_a_person_has_approved_is_not_changed_under_it() -> None:
 
 
 def test_what_percyd_itself_has_added_is_not_removed() -> None:
-    extra = task("p", "land-1", type="land", title="Merge")
+    # A landing has failed, and another task was tried again.
+    extra = task("p", "land-1", type="land", title="Merge", status="failed")
     after, changes = applied(taken_in(OLD).put(extra), OLD, version("2", A))
     assert after.task(extra.id) == extra
     assert changes == Changes(cancelled=("p.b",))
+
+
+@pytest.mark.parametrize("status", ["submitted", "working", "completed"])
+def test_a_plan_that_is_being_landed_is_not_edited(status: str) -> None:
+    view = taken_in(OLD).put(task("p", "land-1", type="land", status=status))
+    with pytest.raises(PlanFinished, match="being landed"):
+        edit(OLD, version("2", A)).decide(view, {})
 
 
 def test_a_dependent_that_is_edited_in_the_same_commit_lives_on() -> None:
@@ -398,7 +406,7 @@ def settled(view: Snapshot) -> Snapshot:
 
 
 #: A cycle through tasks that an earlier edit has removed: the one to blame is new.
-_REMOVED = [
+_REMOVED: list[Any] = [
     ([], ("abcdegf", 7, [set()] * 6 + [{0, 2, 5}], [0] * 7)),
     ([("a", "failed")], ("abcdefg", 1, [set()] * 7, [0] * 7)),
     ([], ("bgcdefa", 2, [set(), {0}, *[set()] * 5], [0] * 7)),
@@ -406,7 +414,16 @@ _REMOVED = [
 ]
 
 
+#: A task that was at work when it was removed, and comes back to the queue later.
+_LEFT: list[Any] = [
+    ([], ("cbadefg", 1, [set()] * 7, [0] * 7)),
+    ([("c", "working")], ("abcdefg", 1, [set()] * 7, [0] * 7)),
+    ([("c", "back")], ("abcdefg", 1, [set()] * 7, [0] * 7)),
+]
+
+
 @settings(max_examples=150, deadline=None)
+@example(("abcdefg", 1, [set()] * 7, [0] * 7), _LEFT)
 @example(("abcdefg", 1, [set()] * 7, [0] * 7), _REMOVED)
 @given(first=DOCUMENTS, edits=st.lists(st.tuples(EVENTS, DOCUMENTS), max_size=5))
 def test_any_edits_of_a_plan_at_work_leave_a_legal_plan(

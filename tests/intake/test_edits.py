@@ -17,7 +17,7 @@ from percyd.errors import PlanDiverged, PlanFinished, PlanRenamed
 from percyd.intake.again import rerun
 from percyd.intake.submit import submit
 from percyd.session import Percyd
-from tests.support.gitrepo import commit, git
+from tests.support.gitrepo import commit, git, write_hook
 from tests.support.shop import Shop
 
 FILE = ".percy/plans/two.yaml"
@@ -378,3 +378,19 @@ def test_what_was_taken_in_by_another_word_is_edited_by_none(shop: Shop) -> None
     commit(shop.clone, {FILE: MORE})
     assert looked(shop.percyd) == []
     assert "is there already" in shop.percyd.intake.problems[0]
+
+
+def test_a_plan_whose_branch_the_remote_refuses_holds_up_no_other(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = 'case "$1" in refs/heads/percy/plan/one) echo no such names; exit 1;; esac'
+    write_hook(shop.remote, "update", hook)
+    commit(shop.clone, {".percy/plans/one.yaml": PLAN, FILE: PLAN})
+    push(shop.clone)
+
+    assert looked(shop.percyd) == ["two, 1 task"]
+
+    assert [w for w in told(caplog, "plan refused") if "no such names" in w]
+    assert [*shop.percyd.store.refresh().snapshot.plans] == ["two"]
+    write_hook(shop.remote, "update", "exit 0")
+    assert looked(shop.percyd) == ["one, 1 task"]

@@ -162,6 +162,15 @@ def is_landed(plan: Plan) -> bool:
     return plan.result is not None and plan.result.landed_commit is not None
 
 
+def is_being_landed(state: PlanState) -> bool:
+    """Whether a plan that was done is open only for the merge of its landing."""
+    return any(
+        task.type == "land"
+        and task.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED)
+        for task in state.tasks.values()
+    )
+
+
 def is_due(plan: Plan) -> bool:
     """Whether a plan that is done has to land by itself."""
     is_waiting = plan.status is PlanStatus.DONE and not is_landed(plan)

@@ -22,6 +22,7 @@ from percyd.core.operations.base import (
     need_plan,
     trailers_of,
 )
+from percyd.core.operations.landing import is_being_landed
 from percyd.core.reasons import Reason
 from percyd.core.records import Plan, Task, Why
 from percyd.core.snapshot import PlanState, Snapshot, SourceFile
@@ -133,7 +134,7 @@ class Reconcile:
         """See `Operation`. None when the plan follows this very version.
 
         Raises:
-            PlanFinished: the plan is closed, or archived.
+            PlanFinished: the plan is closed, archived, or only open to be landed.
             PlanChanged: it follows another version than the one this was decided for.
             EditRefused: its graph would not be one any more.
         """
@@ -145,6 +146,8 @@ class Reconcile:
             return None
         if record.status in CLOSED:
             raise PlanFinished(f"plan {name} is {record.status}")
+        if is_being_landed(snapshot.plans[name]):
+            raise PlanFinished(f"plan {name} is being landed")
         if record.source.blob != self.old.plan.source.blob:
             raise PlanChanged(
                 f"plan {name} follows another version of its file by now",
@@ -194,15 +197,22 @@ class _Edit:
                 self._update(now, task)
             elif _differ(self._old.get(task.id, now), task):
                 self._kept.append(Kept(now.id, now.status, removed=False))
-        for name in self._old.keys() - self._new.keys():
-            now = self._state.tasks.get(name)
-            if now is None or _is_removed(now):
+        for name, now in self._state.tasks.items():
+            if name in self._new or _is_removed(now) or not self._is_a_documents(now):
                 continue
             if _is_free(now):
                 why = Why(code=Reason.REMOVED, message="no longer in the plan's file")
                 self._move(now, TaskStatus.CANCELLED, reason=why)
-            else:
+            elif name in self._old:
                 self._kept.append(Kept(now.id, now.status, removed=True))
+
+    def _is_a_documents(self, task: Task) -> bool:
+        """Whether a document has named a task: this one's predecessor, or one before.
+
+        An edit may have left a removed task to its worker; it may be back in the queue.
+        percyd itself adds none but ``land`` where a document has tasks.
+        """
+        return task.id in self._old or (bool(self._new) and task.type != "land")
 
     def _add(self, task: Task) -> None:
         time = self._stamp.time
