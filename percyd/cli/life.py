@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from percyd.cli.common import Options, common, pass_options, print_json
+
+if TYPE_CHECKING:
+    from percyd.life.seat import Daemon
 
 
 @click.command(short_help="End the daemon of this clone.")
@@ -22,7 +26,7 @@ def stop(options: Options) -> None:
     from percyd.life.stop import stop as end
 
     percyd = options.open()
-    stopped = end(percyd.home, percyd.clock)
+    stopped = end(percyd.home, percyd.clock, lambda daemon: _say_wait(options, daemon))
     if options.json:
         pid = stopped.pid if stopped else None
         print_json({"stopped": pid, "seconds": stopped.seconds if stopped else 0})
@@ -30,6 +34,14 @@ def stop(options: Options) -> None:
         click.echo("no daemon runs in this clone")
     else:
         click.echo(f"process {stopped.pid} has ended, after {stopped.seconds:g} s")
+
+
+def _say_wait(options: Options, daemon: Daemon) -> None:
+    """What takes so long, and what ends it."""
+    options.say(
+        f"percyd: process {daemon.pid} ends: its running tasks get "
+        f"{daemon.grace_s:g} s; percyd stop once more ends it at once"
+    )
 
 
 @click.command(short_help="Print a service unit for this clone.")

@@ -20,6 +20,7 @@ from percyd.cli.logs import log_to_nobody, log_to_stderr, logged_to
 from percyd.errors import WorkFailed
 
 if TYPE_CHECKING:
+    from percyd.outcome import Outcome
     from percyd.session import Percyd
 
 log = logging.getLogger(__name__)
@@ -160,11 +161,16 @@ def _run(
             log.info("ended", extra={"why": summary})
     if until_idle and not daemon.stop.is_set() and not outcome.good:
         raise WorkFailed(outcome.words, hint=outcome.hint)
+    _tell(options, outcome, summary)
+    return daemon.exit_code
+
+
+def _tell(options: Options, outcome: Outcome, summary: str) -> None:
+    """How it ended."""
     if options.json:
         print_json({"completed": outcome.completed, "plans": list(outcome.plans)})
     else:
         options.say(f"percyd: {summary}")
-    return daemon.exit_code
 
 
 def _seat(percyd: Percyd, *, takes_in: bool) -> AbstractContextManager[Path]:

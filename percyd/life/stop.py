@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import psutil
 from percyd.clock import Clock
 from percyd.errors import RefusedError
 from percyd.home import Home
-from percyd.life.seat import find_daemon
+from percyd.life.seat import Daemon, find_daemon
 
 #: Beyond their grace, programs are killed, and their claims given back.
 MARGIN_S = 30.0
@@ -27,10 +28,17 @@ class Stopped:
     seconds: float
 
 
-def stop(home: Home, clock: Clock) -> Stopped | None:
+def stop(
+    home: Home, clock: Clock, on_wait: Callable[[Daemon], None] = lambda _: None
+) -> Stopped | None:
     """End the daemon of this clone, and wait for it; None: none runs.
 
     The first signal drains, one more ends it at once: so does a second call.
+
+    Args:
+        home: The clone's local state.
+        clock: What measures how long it takes.
+        on_wait: Called once with the daemon as soon as it has the signal.
 
     Raises:
         RefusedError: it does not end in time.
@@ -43,6 +51,7 @@ def stop(home: Home, clock: Clock) -> Stopped | None:
         daemon.process.send_signal(signal.SIGTERM)
     limit_s = daemon.grace_s + MARGIN_S
     pause = threading.Event()
+    on_wait(daemon)
     while _runs(home, daemon.pid):
         if clock.boot_s() - began_s > limit_s:
             raise RefusedError(
