@@ -191,6 +191,10 @@ class InvalidPlan(UsageError):
     code = "invalid_plan"
 
 
+class NoRunner(InvalidPlan):
+    """A task has no command and no runner, and no default runner is configured."""
+
+
 class BaseMissing(InvalidPlan):
     """The branch that a plan starts from is not on the remote."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from percyd.cli.common import Options, common, opened, pass_options, print_json
-from percyd.errors import UsageError, WorkFailed
+from percyd.errors import NoRunner, UsageError, WorkFailed
 
 if TYPE_CHECKING:
     from percyd.core.records import Task
@@ -62,7 +62,13 @@ def run(
     _refuse_bad(content)
     with opened(options) as percyd:
         percyd.refresh()
-        taken = submit_untitled(percyd.intake, "run.json", content)
+        try:
+            taken = submit_untitled(percyd.intake, "run.json", content)
+        except NoRunner as error:
+            raise NoRunner(
+                "nothing says how to do it, and no default runner is configured",
+                hint="give a command with --sh, or a runner with --runner",
+            ) from error
         plan, task = taken.plan, f"{taken.plan}.{TASK}"
         if not wait:
             nobody = _nobody(percyd.store.state.snapshot, task)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from percyd.config import shaping
 from percyd.core.document.parse import Document, Parsed, parse
 from percyd.core.records import Land
-from percyd.errors import InvalidPlan
+from percyd.errors import InvalidPlan, NoRunner
 from percyd.repo import discover
 from percyd.repo.discover import Clone
 from percyd.repo.values import Remote
@@ -39,6 +39,7 @@ def read(shown: str, content: bytes, config: bytes | None) -> Checked:
 
     Raises:
         InvalidPlan, InvalidConfig: with every problem.
+        NoRunner: a task that nothing can do.
     """
     parsed = parse(shown, content)
     if parsed.document is None:
@@ -46,7 +47,7 @@ def read(shown: str, content: bytes, config: bytes | None) -> Checked:
     shaped = shaping(config)
     missing = parsed.missing_runner(shaped.runner)
     if missing:
-        raise InvalidPlan(lines(missing))
+        raise NoRunner(lines(missing))
     return Checked(parsed, parsed.document, shaped)
 
 

@@ -88,7 +88,9 @@ def test_run_makes_a_plan_of_one_task_and_says_if_nobody_is_there(desk: Desk) ->
     assert "exclude each other" in desk(
         "run", "X", "--sh", "true", "--runner", "tool", code=2
     )
-    assert "no default runner is configured" in desk("run", "X", code=2)
+    nothing = desk("run", "X", code=2)
+    assert "no default runner is configured; give a command with --sh" in nothing
+    assert "run.json" not in nothing
     assert desk("run", "", "--sh", "true", code=2).startswith("percyd: TITLE ")
     assert desk("run", "X", "--sh", " ", code=2).startswith("percyd: --sh ")
     (agent,) = desk.json("agent", "list")["agents"]
