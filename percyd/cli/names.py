@@ -17,7 +17,7 @@ from percyd.cli.common import Options
 
 #: So many names are offered at most; a shell shows no more in a useful way.
 MOST = 200
-_FILE = re.compile(r"plans/([^/]+)/(?:plan|tasks/[0-9a-f]{2}/([^/]+))\.json")
+_FILE = re.compile(r"plans/([^/]+)/(?:plan|tasks/[0-9a-f]/([^/]+))\.json")
 
 
 def plan_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

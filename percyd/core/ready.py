@@ -14,7 +14,7 @@ from typing import NamedTuple
 from immutables import Map
 
 from percyd.core.edges import TaskStatus
-from percyd.core.ids import short_of, task_folder
+from percyd.core.ids import short_of
 from percyd.core.reasons import RETRIED
 from percyd.core.records import Task
 
@@ -130,4 +130,4 @@ def _rank(task: Task, height: int) -> Rank:
 
 
 def _shard(task: Task) -> str:
-    return task_folder(short_of(task.id))
+    return hashlib.sha256(short_of(task.id).encode()).hexdigest()[:2]

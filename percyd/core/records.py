@@ -203,7 +203,7 @@ class Attempt(Record):
 
 
 class Task(Record):
-    """``plans/<plan>/tasks/<hh>/<task>.json``."""
+    """``plans/<plan>/tasks/<h>/<task>.json``."""
 
     id: TaskId
     plan: PlanId

@@ -27,7 +27,7 @@ _PLAIN = (1e-4, 1e16)
 
 _ID = r"[a-z0-9][a-z0-9_-]{0,47}"
 _PLAN = re.compile(rf"plans/({_ID})/plan\.json")
-_TASK = re.compile(rf"plans/({_ID})/tasks/([0-9a-f]{{2}})/({_ID})\.json")
+_TASK = re.compile(rf"plans/({_ID})/tasks/([0-9a-f])/({_ID})\.json")
 _SOURCE = re.compile(rf"plans/({_ID})/source\.([a-z]{{1,8}})")
 _AGENT = re.compile(r"agents/([a-z0-9][a-z0-9_-]{0,40}-[0-9a-f]{6})\.json")
 _ARCHIVE = re.compile(rf"archive/({_ID})\.jsonl")

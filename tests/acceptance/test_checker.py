@@ -112,7 +112,7 @@ def a_plan(base: str) -> Record:
 
 def path_of(task: str) -> str:
     short = task.partition(".")[2]
-    folder = hashlib.sha256(short.encode()).hexdigest()[:2]
+    folder = hashlib.sha256(short.encode()).hexdigest()[0]
     return f"plans/p/tasks/{folder}/{short}.json"
 
 
@@ -572,11 +572,11 @@ def a_claim_that_leaves_the_plan_ready(story: Story) -> None:
     story.commit("claim", dict(records), "p.a", agent=AGENT)
 
 
-@plant("lies in the wrong folder", "plans/p/tasks/00/b.json holds task p.b")
+@plant("lies in the wrong folder", "plans/p/tasks/0/b.json holds task p.b")
 def a_task_in_the_wrong_folder(story: Story) -> None:
     story.take_in(a_task("a"))
     wrong = a_task("b", type="fix")
-    story.commit("take-in", {"plans/p/tasks/00/b.json": wrong})
+    story.commit("take-in", {"plans/p/tasks/0/b.json": wrong})
 
 
 @plant("is not in canonical form", "is not in canonical form")

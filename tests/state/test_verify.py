@@ -520,10 +520,10 @@ def a_stray_file(s: Spoiled) -> str:
     return s.commit("join", files, agent="laptop-3fa9c1")
 
 
-@plant("plans/p/tasks/00/zz.json", "holds task p.zz", "lies in the wrong folder")
+@plant("plans/p/tasks/0/zz.json", "holds task p.zz", "lies in the wrong folder")
 def a_task_in_the_wrong_folder(s: Spoiled) -> str:
     record = s.task("b", id="p.zz", depends_on=[])
-    return s.commit("reconcile", {"plans/p/tasks/00/zz.json": record})
+    return s.commit("reconcile", {"plans/p/tasks/0/zz.json": record})
 
 
 @plant("archive/con.jsonl", "is no file of the format", "has a reserved word as an id")

@@ -227,7 +227,7 @@ PATHS: Final = {
     "marker": re.compile(r"percy\.json"),
     "plan": re.compile(rf"plans/({_ID})/plan\.json"),
     "source": re.compile(rf"plans/({_ID})/source\.(?:md|yaml|yml|json|toml)"),
-    "task": re.compile(rf"plans/({_ID})/tasks/([0-9a-f]{{2}})/({_ID})\.json"),
+    "task": re.compile(rf"plans/({_ID})/tasks/([0-9a-f])/({_ID})\.json"),
     "agent": re.compile(rf"agents/({_AGENT})\.json"),
     "archive": re.compile(rf"archive/({_ID})\.jsonl"),
 }
@@ -567,7 +567,7 @@ class History:
         names = [g for g in match.groups() if g]
         if kind == "task":
             plan, folder, short = names
-            if folder != hashlib.sha256(short.encode()).hexdigest()[:2]:
+            if folder != hashlib.sha256(short.encode()).hexdigest()[:1]:
                 self._say(path, "lies in the wrong folder")
             names = [plan, short]
         if kind != "agent" and RESERVED & set(names):
