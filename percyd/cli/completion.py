@@ -19,9 +19,11 @@ def completion(ctx: click.Context, options: Options, shell: str) -> None:
     """Print the script that completes commands, options and ids in a shell.
 
     \b
-    bash:  percyd completion bash > ~/.local/share/bash-completion/completions/percyd
+    bash:  mkdir -p ~/.local/share/bash-completion/completions
+           percyd completion bash > ~/.local/share/bash-completion/completions/percyd
     zsh:   percyd completion zsh > DIR/_percyd, with DIR in fpath
-    fish:  percyd completion fish > ~/.config/fish/completions/percyd.fish
+    fish:  mkdir -p ~/.config/fish/completions
+           percyd completion fish > ~/.config/fish/completions/percyd.fish
 
     Ids are those of the last state that this clone has seen; nothing is asked of the
     remote.

@@ -38,9 +38,10 @@ _NAME_WIDTH = 14
 def doctor(options: Options, fix: bool, probe: bool) -> int:
     """Check git, the remote, the state, the runners, and what dead processes left.
 
-    Without --fix and --probe nothing is changed. The exit code is 0 if there is no problem, else that of the
-    worst one: 4 for a state branch that is refused, 3 for a remote that cannot be
-    reached, 2 for bad input, 1 for anything else.
+    Without --fix and --probe nothing is changed, except that percyd's folder for local
+    state is made if it is not there. The exit code is 0 if there is no problem, else
+    that of the worst one: 4 for a state branch that is refused, 3 for a remote that
+    cannot be reached, 2 for bad input, 1 for anything else.
     """
     from percyd.doctor.check import exit_code
     from percyd.doctor.examine import examine

@@ -36,7 +36,9 @@ tasks:
     title: This one begins when the first one is merged
     depends_on: [first]
 {second}"""
-_COMMAND = "    run: echo {0} > {0}.txt   # a command; a coding agent: runner: NAME\n"
+_COMMAND = (
+    "    run: echo {0} > {0}.txt   # a command; a configured program: runner: NAME\n"
+)
 _RUNNER = "    # runner: {0}\n"
 
 

@@ -103,5 +103,23 @@ def test_every_shell_has_a_script_that_it_can_read(tmp_path: Path, shell: str) -
         in_shell(shell, f"{shell} -n {tmp_path / 'script'}", tmp_path, tmp_path)
 
 
+def test_the_lines_of_the_help_work_where_no_folder_is_there(tmp_path: Path) -> None:
+    text = percyd(tmp_path, "completion", "--help").out
+    lines = [row.strip() for row in text.splitlines() if "/.local/share/" in row]
+    steps = "\n".join(row.removeprefix("bash:").strip() for row in lines)
+    home = tmp_path / "home"
+    home.mkdir()
+    path = f"{program(tmp_path)}{os.pathsep}{os.environ['PATH']}"
+
+    subprocess.run(
+        ["bash", "-e", "-c", steps],
+        env={**os.environ, "HOME": str(home), "PATH": path},
+        check=True,
+    )
+
+    (script,) = (home / ".local/share/bash-completion/completions").iterdir()
+    assert "_PERCYD_COMPLETE" in script.read_text()
+
+
 def test_a_shell_that_is_not_known_is_bad_input(tmp_path: Path) -> None:
     assert "'bash', 'zsh', 'fish'" in percyd(tmp_path, "completion", "csh", code=2).err
