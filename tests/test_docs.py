@@ -9,6 +9,7 @@ import psutil
 import pytest
 import yaml
 
+from percyd.config import template
 from tests.support import reference
 from tests.support.handbook import DOCS, PROJECT, Reader, difference, steps
 
@@ -154,3 +155,12 @@ def test_steps_are_read_in_order_with_what_they_print() -> None:
         (3, "one\n", None),
         (11, "two\n", "2\n"),
     ]
+
+
+def test_the_line_that_the_page_on_configuration_names_is_that_of_a_new_file() -> None:
+    lines = template("main", {}).splitlines()
+    (number,) = (n for n, row in enumerate(lines, 1) if row.startswith("base = "))
+
+    page = (DOCS / "config.md").read_text(encoding="utf-8")
+
+    assert f".percy/config.toml:{number}\n" in page

@@ -1,0 +1,36 @@
+"""What a loop says at its end of what it has done, given back and left."""
+
+from __future__ import annotations
+
+from percyd.core.reasons import Reason
+from percyd.core.records import Attempt, Why
+from percyd.core.snapshot import build
+from percyd.outcome import Ledger, Outcome
+from tests.support.state import plan, task
+
+RELEASED = Attempt(
+    number=1,
+    agent="box-000001",
+    claim="c" * 32,
+    outcome="released",
+    reason=Why(code=Reason.RELEASED),
+)
+
+
+def test_what_was_given_back_is_said_once_and_by_the_loop_that_held_it() -> None:
+    before = build([plan("p"), task("p", "a"), task("p", "b")])
+    given_back = task("p", "a", attempt=1, attempts=(RELEASED,))
+    after = build([plan("p"), given_back, task("p", "b")])
+
+    assert Ledger(before).outcome(after, ()).summary() == "1 task was given back"
+    next_one = Ledger(after).outcome(after, ()).summary()
+    assert next_one == "waiting: p.a (submitted), p.b (submitted)"
+
+
+def test_the_summary_says_where_the_work_lies_only_if_that_is_so() -> None:
+    both = Outcome(completed=2, given_back=3, plans=("p",))
+
+    work = "2 tasks completed and merged into percy/plan/p"
+    assert both.summary() == f"{work} on the remote; 3 tasks were given back"
+    assert both.summary(local=True) == f"{work}; 3 tasks were given back"
+    assert Outcome().summary() == "nothing was to do"
