@@ -179,6 +179,14 @@ class UnknownIdError(UsageError):
     code = "unknown_id"
 
 
+class UnknownPlan(UnknownIdError):
+    """There is no plan with this id."""
+
+    def __init__(self, message: str, plan: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.plan = plan
+
+
 class InvalidConfig(UsageError):
     """The configuration is not valid."""
 

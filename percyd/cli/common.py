@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from percyd.errors import PercydError, RemoteUnreachable
+from percyd.errors import PercydError, RemoteUnreachable, UnknownPlan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,8 +145,29 @@ def opened(options: Options, *, in_workspace: bool = False) -> Iterator[Percyd]:
     percyd = options.open(in_workspace=in_workspace)
     try:
         yield percyd
+    except UnknownPlan as error:
+        raise _with_its_file(percyd, error) from None
     finally:
         percyd.close()
+
+
+def _with_its_file(percyd: Percyd, error: UnknownPlan) -> UnknownPlan:
+    """The same error; where there is a file for that plan, how it comes to be one."""
+    from percyd.core.document.parse import is_plan_file, plan_id_of
+    from percyd.intake.files import FOLDER
+
+    top = percyd.clone.work_tree
+    folder = top / FOLDER if top else None
+    for path in sorted(folder.glob("*")) if folder else ():
+        if is_plan_file(path.name) and plan_id_of(path.name)[0] == error.plan:
+            file = f"{FOLDER}/{path.name}"
+            return UnknownPlan(
+                error.message,
+                error.plan,
+                f"{file} is there and not taken in: percyd plan check {file} says what "
+                "is wrong with it; once it is committed, percyd serve takes it in",
+            )
+    return error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from percyd.core.graph import nearest, topological
 from percyd.core.ids import plan_of, short_of
 from percyd.core.records import Task
 from percyd.core.snapshot import PlanState, Snapshot
-from percyd.errors import UnknownIdError
+from percyd.errors import UnknownIdError, UnknownPlan
 from percyd.views.waiting import Waiting, summary, task_json
 
 
@@ -52,7 +52,8 @@ def need_plan(snapshot: Snapshot, plan: str) -> PlanState:
             f"plan {plan} is archived",
             hint=f"percyd plan show {plan} shows it, percyd plan rerun {plan} does it again",
         )
-    raise _unknown("plan", plan, nearest(plan, snapshot.plans))
+    error = _unknown("plan", plan, nearest(plan, snapshot.plans))
+    raise UnknownPlan(error.message, plan, error.hint)
 
 
 def need_task(snapshot: Snapshot, task: str) -> Task:

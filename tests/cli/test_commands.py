@@ -234,6 +234,21 @@ def test_a_mistyped_name_gets_the_nearest_one(
     assert done.said[0].endswith(said)
 
 
+def test_a_plan_that_is_only_a_file_yet_is_told_from_none(tmp_path: Path) -> None:
+    clone, _ = set_up(tmp_path, None)
+    (clone / ".percy/plans").mkdir(exist_ok=True)
+    (clone / ".percy/plans/late.yaml").write_text("title: Late\n")
+
+    for args in (
+        ("plan", "show", "late"),
+        ("status", "late"),
+        ("plan", "land", "late"),
+    ):
+        (line,) = percyd(clone, *args, code=2).said
+        assert "percyd plan check .percy/plans/late.yaml" in line
+    assert "plan check" not in percyd(clone, "plan", "show", "other", code=2).err
+
+
 def test_no_words_of_ones_own_act_on_the_terminal(tmp_path: Path) -> None:
     clone, _ = set_up(tmp_path, None)
     for args in (("doctor",), ("init", "--base"), ("plan", "show"), ("nosuch",)):
