@@ -30,6 +30,7 @@ _THERE: tuple[tuple[str, Examination], ...] = (
     ("branches", there.branches),
     ("base", there.base),
     ("state", there.state),
+    ("plans", there.plans),
     ("checkouts", there.checkouts),
     ("remote locks", there.locks),
     ("fleet", upkeep.others),

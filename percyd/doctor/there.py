@@ -6,11 +6,14 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from percyd.core.document.parse import plan_id_of
 from percyd.core.ids import STATE_REF, short_ref
 from percyd.core.records import FORMAT
+from percyd.core.words import counted
 from percyd.doctor.check import Check, fine, problem, warning
-from percyd.errors import NotInitialised, StateRefused
+from percyd.errors import InvalidConfig, InvalidPlan, NotInitialised, StateRefused
 from percyd.intake.base import base_branch
+from percyd.intake.documents import read
 from percyd.repo.remotes import folder_of
 from percyd.repo.runner import mask
 from percyd.repo.values import Heads
@@ -82,6 +85,35 @@ def state(percyd: Percyd) -> Iterator[Check]:
         f"percy/state at {tip}, format {FORMAT}, commits: {count}; "
         "percyd verify judges each of them",
     )
+
+
+def plans(percyd: Percyd) -> Iterator[Check]:
+    """Which committed plan files are not taken in, and can never be as they are?"""
+    try:
+        snapshot = percyd.store.state.snapshot
+    except (NotInitialised, StateRefused):
+        return  # said by `state`
+    waiting = 0
+    for file in percyd.intake.files():
+        plan, problem = plan_id_of(file.name)
+        if plan in snapshot.plans or plan in snapshot.archived:
+            continue
+        try:
+            if problem or file.problem:
+                raise InvalidPlan(f"{file.path}: {problem or file.problem}")
+            read(file.path, file.content, file.config)
+        except (InvalidPlan, InvalidConfig) as error:
+            first, *more = str(error).splitlines()
+            also = f", and {counted(len(more), 'other problem')}" if more else ""
+            yield warning(
+                "plans",
+                f"{first}{also}",
+                f"mend {file.path} and commit it; percyd plan check names everything",
+            )
+        else:
+            waiting += 1
+    rest = f"; {counted(waiting, 'file')} waits for percyd serve" if waiting else ""
+    yield fine("plans", f"{counted(len(snapshot.plans), 'plan')} taken in{rest}")
 
 
 def checkouts(percyd: Percyd) -> Iterator[Check]:

@@ -212,3 +212,18 @@ def test_a_state_from_the_future_means_that_some_clock_is_wrong(user: NewUser) -
     warnings = found(user.percyd("doctor", "--json"), "warning")
 
     assert "ahead of the clock here" in warnings["clock"]["message"]
+
+
+def test_a_committed_plan_that_can_never_be_taken_in_is_named(user: NewUser) -> None:
+    user.commit_plan("good.yaml", {"title": "Good", "tasks": [_TASK]})
+    user.commit_plan("typo.yaml", {"titel": "Typo", "tasks": [{**_TASK, "rnu": "x"}]})
+
+    done = user.percyd("doctor", "--json")
+
+    (said,) = found(done, "warning").values()
+    assert said["message"].startswith(".percy/plans/typo.yaml:")
+    assert "other problem" in said["message"]
+    assert "1 file waits" in found(done, "ok")["plans"]["message"]
+
+
+_TASK = {"id": "a", "title": "A", "run": "true"}
