@@ -178,7 +178,7 @@ def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
     else lies in the slots and among the locks is seen to when a process is ``starting``.
     """
     with ExitStack() as held:
-        dead = _the_dead(percyd, held)
+        dead = _the_dead(percyd, held, starting=starting)
         if not dead and not starting:
             return
         rescued, all_of_it = _rescue_leftovers(percyd)
@@ -198,13 +198,13 @@ def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
         _sweep_the_unborn(percyd)
 
 
-def _the_dead(percyd: Percyd, held: ExitStack) -> list[Agent]:
+def _the_dead(percyd: Percyd, held: ExitStack, *, starting: bool) -> list[Agent]:
     """The agents whose lock files have been left; ``held`` has their locks now."""
     known = percyd.store.state.snapshot.agents
     dead: list[Agent] = []
     for path in sorted(percyd.home.locks.glob("*.lock")):
         agent = known.get(path.stem)
-        if agent is None or _was_tried(percyd, path, agent):
+        if agent is None or (not starting and _was_tried(percyd, path, agent)):
             continue
         lock = FileLock(path)
         if lock.acquire():

@@ -63,9 +63,22 @@ def test_work_that_the_remote_does_not_take_now_is_tried_again(shop: Shop) -> No
     assert path.is_dir()
     write_hook(shop.remote, "update", "exit 0")
     bury_the_dead(shop.percyd)
-    assert path.is_dir()  # it rests for a while
+    assert path.is_dir()  # it rests for a while, or until the next start
     os.utime(lock, (0, 0))
     bury_the_dead(shop.percyd)
+
+    assert not path.exists()
+    assert not lock.exists()
+
+
+def test_a_start_waits_for_no_rest(shop: Shop) -> None:
+    member = begun(shop)
+    path = half_done(shop, member)
+    member.leave(0)
+    lock = shop.percyd.home.lock(member.agent.id)
+    lock.touch()
+
+    begun(shop).leave(0)
 
     assert not path.exists()
     assert not lock.exists()
