@@ -50,7 +50,7 @@ def measure(lab: Lab) -> list[Row]:
         *_rows("one process", unit, hopped),
         _row("two processes, poll 60 s", "completion to dependent's program", told),
         # With what the first process does before it completes, and its push.
-        Row("two processes, end to start", unit, "one raw push", between, None, {}),
+        _row("two processes, end to start", unit, between),
     ]
 
 
@@ -59,19 +59,19 @@ def _rows(
 ) -> Iterator[Row]:
     usual, rare = POLLS_S
     yield _row(f"{case}, poll {usual} s", unit, samples[usual])
-    # Each against the pushes beside it: the machine may have become slower between.
     ratio = _median(samples[rare]) / _median(samples[usual])
     target = Target("of the time with the usual poll", ratio, _SLOWER)
     yield Row(f"{case}, poll {rare} s", unit, "one raw push", samples[rare], target, {})
 
 
 def _row(case: str, unit: str, samples: Sequence[Sample]) -> Row:
-    target = Target("times raw push", _median(samples), _PUSHES)
+    times = statistics.median(sample.times_raw for sample in samples)
+    target = Target("times raw push", times, _PUSHES)
     return Row(case, unit, "one raw push", samples, target, {})
 
 
 def _median(samples: Sequence[Sample]) -> float:
-    return statistics.median(sample.times_raw for sample in samples)
+    return statistics.median(sample.ms for sample in samples)
 
 
 def _plan(shop: Shop, name: str, length: int, wants: Sequence[str]) -> list[Path]:

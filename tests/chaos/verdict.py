@@ -12,8 +12,8 @@ from tests.support.checker import check
 
 #: What a slot keeps: its clone, and the index files of its checkouts.
 OWN = ("repo.git", ".percyd")
-#: At most one of so many killed processes may leave a quarantine on the remote.
-KILLS = 4
+#: How many pushes may have died on the remote in the moment that leaves something.
+QUARANTINES = 2
 #: What percyd leaves on a remote (docs/state-format).
 REFS = (
     *("refs/heads/main", "refs/heads/percy/state", "refs/heads/percy/plan/"),
@@ -101,11 +101,11 @@ def leftovers(stage: Stage) -> Iterator[str]:
     for path in (*state.rglob("*.lock"), *remote.rglob("*.lock")):
         if path.parent.name != "locks":
             yield f"lock: {path}"
-    # A push that is cut off while the remote still unpacks it leaves its quarantine to the
-    # remote's own clean-up (none in most storms, once 5 of 43 that were killed); not every
-    # push that fails may do so, and the clean-up must be able to take all of them.
+    # A push that is cut off in a bad moment leaves its quarantine to the remote's own
+    # clean-up, which must be able to take it; each push that fails must not. Seed 74 has
+    # once left 5, of 43 processes that were killed: why is not known.
     quarantines = list(remote.glob("objects/*incoming*"))
-    if len(quarantines) * KILLS > stage.starts:
+    if len(quarantines) > QUARANTINES:
         yield f"quarantines: {quarantines}"
     stage.git(remote, "prune", "--expire=now")
     for path in remote.glob("objects/*incoming*"):

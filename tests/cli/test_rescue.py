@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+from tests.support.daemonised import until
 from tests.support.gitrepo import commit, git
 from tests.support.newuser import (
     checkout,
@@ -81,16 +82,24 @@ def test_work_is_shown_and_brought_back_also_while_the_remote_is_down(
     (tmp_path / "away.git").rename(user.remote)
 
 
+def is_working(user: NewUser) -> bool:
+    return any(task["status"] == "working" for task in user.status()["tasks"])
+
+
 def test_work_that_only_this_machine_has_and_work_that_came_late_are_found(
     tmp_path: Path,
 ) -> None:
     user = new_user(tmp_path)
     commit(user.clone, {".percy/config.toml": settings()})
-    run = "echo a > a.txt"
-    user.commit_plan("p.yaml", f"title: P\ntasks: [{{id: a, title: A, run: {run}}}]\n")
+    go = tmp_path / "go"
+    run = f"until [ -e {go} ]; do sleep 0.02; done; echo a > a.txt"
+    plan = {"title": "P", "tasks": [{"id": "a", "title": "A", "run": run}]}
+    user.commit_plan("p.yaml", plan)
     process = start(
         "serve", "--until-idle", cwd=user.clone, PERCY_FAILPOINT="collected:kill"
     )
+    until(lambda: is_working(user), "its beginning is told", within_s=60)
+    go.touch()
     assert finish(process).code == -signal.SIGKILL
 
     (row,) = user.percyd("rescue", "list", "--json").document["rescues"]
@@ -103,7 +112,7 @@ def test_work_that_only_this_machine_has_and_work_that_came_late_are_found(
     late = f"{_RESCUES}/p.a/1"
     git(hub, "push", "-q", str(user.remote), f"{row['commit']}:{late}")
     (row,) = user.percyd("rescue", "list", "--json").document["rescues"]
-    assert (row["only_here"], row["outcome"]) == (False, "assigned")
+    assert (row["only_here"], row["outcome"]) == (False, "working")
     assert "so far" in user.percyd("task", "diff", "p.a").said[0]
     user.percyd("serve", "--until-idle")
     record = user.task("p.a")["attempts"][0]
