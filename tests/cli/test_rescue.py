@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.daemonised import until
 from tests.support.gitrepo import commit, git
 from tests.support.newuser import (
+    NewUser,
     checkout,
     finish,
     new_user,
