@@ -76,6 +76,8 @@ class Stage:
         self.control = root / "control"
         self.journal = root / "journal"
         self.state = root / "state"
+        #: What each git of the remote has done.
+        self.traces = root / "traces"
         self.clones = [root / f"clone-{number}" for number in range(CLONES)]
         self.fleet: list[subprocess.Popen[bytes] | None] = [None] * len(FLEET)
         self.given_up: set[int] = set()
@@ -107,13 +109,14 @@ class Stage:
     @contextmanager
     def set_up(self, todo: work.Work) -> Iterator[Proxy]:
         """Everything but the fleet; at the end not even a process is left."""
-        for folder in ("bin", "home", "control"):
+        for folder in ("bin", "home", "control", "traces"):
             (self.root / folder).mkdir()
         (self.root / "home/.gitconfig").write_text(GITCONFIG)
         (self.root / "program").write_text(work.PROGRAM)
         self.journal.touch()
         self.git(self.root, "init", "-q", "--bare", str(self.remote))
-        with GitDaemon(self.remote.parent) as daemon, Proxy(daemon.port) as proxy:
+        server = GitDaemon(self.remote.parent, self.traces)
+        with server as daemon, Proxy(daemon.port) as proxy:
             try:
                 self._fill(proxy.url(self.remote.name), todo)
                 yield proxy

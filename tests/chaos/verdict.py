@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +13,6 @@ from tests.support.checker import check
 
 #: What a slot keeps: its clone, and the index files of its checkouts.
 OWN = ("repo.git", ".percyd")
-#: How many pushes may have died on the remote in the moment that leaves something.
-QUARANTINES = 2
 #: What percyd leaves on a remote (docs/state-format).
 REFS = (
     *("refs/heads/main", "refs/heads/percy/state", "refs/heads/percy/plan/"),
@@ -101,12 +100,11 @@ def leftovers(stage: Stage) -> Iterator[str]:
     for path in (*state.rglob("*.lock"), *remote.rglob("*.lock")):
         if path.parent.name != "locks":
             yield f"lock: {path}"
-    # A push that is cut off in a bad moment leaves its quarantine to the remote's own
-    # clean-up, which must be able to take it; each push that fails must not. Seed 74 has
-    # once left 5, of 43 processes that were killed: why is not known.
+    # Since git 2.39 a receive-pack that dies of a signal, as it does when it has to tell
+    # something to a pusher who is gone, leaves its quarantine to git's own clean-up.
     quarantines = list(remote.glob("objects/*incoming*"))
-    if len(quarantines) > QUARANTINES:
-        yield f"quarantines: {quarantines}"
+    if len(quarantines) > (died := _died(stage)):
+        yield f"quarantines, of {died} pushes that died there: {quarantines}"
     stage.git(remote, "prune", "--expire=now")
     for path in remote.glob("objects/*incoming*"):
         yield f"quarantine that git does not clear: {path}"
@@ -116,6 +114,19 @@ def leftovers(stage: Stage) -> Iterator[str]:
             yield f"ref: {ref}"
     for process in stage.processes():
         yield f"process {process.pid}: {process.name()}"
+
+
+def _died(stage: Stage) -> int:
+    """How many pushes ended on the remote by a signal: git then traces no ``atexit``."""
+    traces = [
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in stage.traces.iterdir()
+    ]
+    return sum(
+        any(e["event"] == "start" and "receive-pack" in e["argv"] for e in trace)
+        and all(e["event"] != "atexit" for e in trace)
+        for trace in traces
+    )
 
 
 def statistics(tasks: Tasks) -> dict[str, int]:

@@ -306,11 +306,15 @@ class GitDaemon:
     """``git daemon`` on a free port of this machine, for the repositories in a folder.
 
     Everybody may push. It is the leader of its process group; what it has started, a
-    hook that never ends too, ends with it.
+    hook that never ends too, ends with it. With a folder for traces each process of git
+    that it starts writes down there what it does (``GIT_TRACE2_EVENT``).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, traces: Path | None = None) -> None:
         self.folder = folder
+        self._environ = _environ()
+        if traces is not None:
+            self._environ["GIT_TRACE2_EVENT"] = str(traces)
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -357,7 +361,7 @@ class GitDaemon:
                 *("--informative-errors", f"--base-path={self.folder}"),
                 str(self.folder),
             ],
-            env=_environ(),
+            env=self._environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
