@@ -895,16 +895,16 @@ class History:
 
     def _check_completed(self, name: str, old: Record, new: Record) -> None:
         self.completed.append(name)
-        plan = self._before.plans.get(str(old.get("plan")), {})
-        landing = plan.get("landing")
-        if landing and (landing.get("attempt"), landing.get("claim")) != token_of(old):
-            self._say(name, f"lands in the turn of {landing.get('task')}")
         result = new.get("result") or {}
         refs = [result.get(k) for k in ("branch", "commit", "integration_commit")]
         if old.get("type") == "review":
             if any(refs) or result.get("verdict"):
                 self._say(name, "is a review and names refs")
             return
+        plan = self._before.plans.get(str(old.get("plan")), {})
+        landing = plan.get("landing")
+        if landing and (landing.get("attempt"), landing.get("claim")) != token_of(old):
+            self._say(name, f"lands in the turn of {landing.get('task')}")
         branch = f"agent/{old.get('assigned_to')}/{name}"
         if not all(refs) or refs[0] != branch:
             self._say(name, f"the result names {refs}")

@@ -145,10 +145,6 @@ def _judge_completed(step: Step, old: Task, new: Task, entry: Attempt) -> Iterat
         yield "is completed with a reason"
     if (old.type == "plan") != (step.op == Op.PLAN_TASKS):
         yield f"is a {old.type} task and is completed by {step.op}"
-    state = step.before.plan(old.plan)
-    landing = state.record.landing if state else None
-    if landing is not None and landing.claim != old.claim:
-        yield f"lands in the turn of {landing.task}"
     if step.op != Op.COMPLETE:
         return
     result = new.result
@@ -160,6 +156,10 @@ def _judge_completed(step: Step, old: Task, new: Task, entry: Attempt) -> Iterat
         if any(named) or result.verdict is not None:
             yield "is a review, and its result names more than a summary"
         return
+    state = step.before.plan(old.plan)
+    landing = state.record.landing if state else None
+    if landing is not None and landing.claim != old.claim:
+        yield f"lands in the turn of {landing.task}"
     branch = short_ref(agent_branch(old.assigned_to or "", old.id))
     if not all(named) or result.branch != branch:
         yield f"its result does not name {branch}, a commit and a merge"
