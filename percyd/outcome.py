@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from percyd.core.edges import ENDED, TaskStatus
-from percyd.core.reasons import Reason
 from percyd.core.records import Task
 from percyd.core.snapshot import Snapshot
 from percyd.core.words import counted
@@ -121,5 +120,4 @@ def _last(task: Task) -> int:
 
 def _is_bad(task: Task) -> bool:
     """Whether a task that was to do is not completed."""
-    removed = task.reason is not None and task.reason.code is Reason.REMOVED
-    return task.status is not TaskStatus.COMPLETED and not removed
+    return task.status is not TaskStatus.COMPLETED and not task.is_removed

@@ -70,22 +70,30 @@ def show(options: Options, task_id: str) -> None:
                 click.echo(f"  {name}")
 
 
-@task.command(short_help="Try a failed or cancelled task again.")
+@task.command(name="retry", short_help="Try a failed or cancelled task again.")
 @click.argument("task_id", metavar="ID", shell_complete=task_ids)
 @common
 @pass_options
-def retry(options: Options, task_id: str) -> None:
-    """Try a failed or cancelled task again, and what was cancelled because of it."""
-    from percyd.core.operations.plans import Retry
+def retry_task(options: Options, task_id: str) -> None:
+    """Try a failed or cancelled task again, and what was cancelled because of it.
+
+    It is done as the plan's committed file and configuration have it by now.
+    """
+    from percyd.intake.retry import retry
     from percyd.views.show import task_show
 
     with opened(options) as percyd:
         task_show(percyd.refresh().snapshot, task_id)  # an unknown id, with the nearest
-        applied = percyd.store.apply(Retry(percyd.store.stamp(), task_id))
-    back = [task.id for task in applied.decision.tasks] if applied.decision else []
+        done = retry(percyd.intake, task_id)
     if options.json:
-        print_json({"task": task_id, "back": back, "commit": applied.commit})
-    elif back:
-        click.echo(f"back in the queue: {', '.join(back)}")
+        edited, back = list(done.edited), list(done.back)
+        print_json(
+            {"task": task_id, "back": back, "edited": edited, "commit": done.commit}
+        )
+    elif done.back:
+        click.echo(f"back in the queue: {', '.join(done.back)}")
+        if done.edited:
+            are = "it was" if len(done.edited) == 1 else "they were"
+            click.echo(f"edited since {are} tried: {', '.join(done.edited)}")
     else:
         click.echo(f"{task_id} is in the queue already")

@@ -236,6 +236,12 @@ class Task(Record):
     created_at: str | None = None
     updated_at: str | None = None
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether an edit took it out of the document: it is not there to be done."""
+        code = self.reason.code if self.reason else None
+        return self.status is TaskStatus.CANCELLED and code is Reason.REMOVED
+
 
 class Agent(Record):
     """``agents/<agent>.json``. Heartbeats carry no data; they are refs."""

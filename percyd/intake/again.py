@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from percyd.config import COMMITTED
 from percyd.core.document.parse import plan_id_of
 from percyd.core.edges import CLOSED
-from percyd.core.records import Plan, Source
+from percyd.core.records import Plan
 from percyd.core.refs import Oid
 from percyd.errors import IllegalTransition, InvalidPlan, PlanLost, UnknownIdError
-from percyd.intake.files import PlanFile
 from percyd.intake.scan import Intake
 from percyd.intake.submit import Taken, take_anew
 from percyd.repo import discover
@@ -48,18 +47,12 @@ def rerun(intake: Intake, plan_id: str) -> Taken:
             hint=f"percyd plan cancel {plan_id} ends it",
         )
     first = _first_id(intake, past.record)
-    file = _newest_file(intake, past.record)
+    file = intake.file_of(past.record)
     if file is None:
         return _take_kept(intake, past, first)
     if file.problem:
         raise InvalidPlan(f"{file.path}:1: id: {file.problem}")
-    source = Source(
-        kind="file",
-        path=file.path,
-        commit=file.tip,
-        blob=file.blob,
-        submitted_by=intake.submitter(),
-    )
+    source = intake.source_of(file)
     return take_anew(intake, first, file.name, file.content, source, file.config)
 
 
@@ -77,17 +70,6 @@ def _past(intake: Intake, plan_id: str) -> _Past:
         raise PlanLost(f"the archive of plan {plan_id} cannot be read")
     record, _ = decode_archive(plan_id, found[2])
     return _Past(record, folding.split()[0])
-
-
-def _newest_file(intake: Intake, plan: Plan) -> PlanFile | None:
-    """The committed file of a plan; its ending may have changed."""
-    path = plan.source.path
-    if plan.source.kind != "file" or path is None:
-        return None
-    files = {file.path: file for file in intake.files()}
-    stem = plan_id_of(path)[0]
-    others = (file for file in files.values() if plan_id_of(file.name)[0] == stem)
-    return files.get(path) or next(others, None)
 
 
 def _take_kept(intake: Intake, past: _Past, first: str) -> Taken:

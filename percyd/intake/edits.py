@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from percyd.core.document.parse import parse, plan_id_of
-from percyd.core.edges import CLOSED
+from percyd.core.edges import CLOSED, PlanStatus
 from percyd.core.operations.landing import is_being_landed
 from percyd.core.operations.reconcile import Reconcile, Reconciled, Version
 from percyd.core.records import Plan, Source
@@ -152,7 +152,7 @@ class Edits:
         refuse_landing(
             checked, new[0].land, plan.base_branch, self.clone, self.hub.remote
         )
-        old = self._old_version(plan, state, checked.shaped, branch)
+        old = self.followed(plan, state, checked.shaped, branch)
         kept = SourceFile(plan.id, checked.parsed.extension, file.content)
         edit = Reconcile(self.store.stamp(), old, Version(*new), kept)
         try:
@@ -160,7 +160,7 @@ class Edits:
         except EditRefused as error:
             raise _refused(checked, error) from error
 
-    def _old_version(
+    def followed(
         self, plan: Plan, state: State, shaped: Config, branch: str
     ) -> Version:
         """The version that the plan follows, as it was taken in.
@@ -185,9 +185,12 @@ def _word(what: str, file: PlanFile) -> Word:
 
 
 def _finished(plan_id: str, status: str, file: PlanFile) -> PlanFinished:
+    again = f"percyd plan rerun {plan_id} runs it as a new plan"
+    if status == PlanStatus.FAILED:
+        again = f"percyd task retry takes it up for a task that has failed; {again}"
     return PlanFinished(
         f"plan {plan_id} is {status}: the edit of {file.path} changes nothing",
-        hint=f"run it again as a new plan with percyd plan rerun {plan_id}",
+        hint=again,
     )
 
 

@@ -16,7 +16,7 @@ from percyd.core.edges import CLOSED
 from percyd.core.operations.base import Operation
 from percyd.core.operations.plans import TakeIn
 from percyd.core.operations.reconcile import Reconciled
-from percyd.core.records import Source
+from percyd.core.records import Plan, Source
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot, SourceFile
 from percyd.errors import (
@@ -183,6 +183,26 @@ class Intake:
         """Every committed plan file of the base branch."""
         return self._files(*self._tips())
 
+    def file_of(self, plan: Plan) -> PlanFile | None:
+        """The committed file of a plan, if there is one; its ending may have changed."""
+        path = plan.source.path
+        if plan.source.kind != "file" or path is None:
+            return None
+        files = {file.path: file for file in self.files()}
+        stem = plan_id_of(path)[0]
+        others = (file for file in files.values() if plan_id_of(file.name)[0] == stem)
+        return files.get(path) or next(others, None)
+
+    def source_of(self, file: PlanFile) -> Source:
+        """What a plan's record says of the version of a file that it follows."""
+        return Source(
+            kind="file",
+            path=file.path,
+            commit=file.tip,
+            blob=file.blob,
+            submitted_by=self.submitter(),
+        )
+
     def remote_tip(self) -> Oid:
         """The remote's tip of the base branch, its objects in the hub.
 
@@ -276,13 +296,7 @@ class Intake:
         problem = problem or file.problem
         if problem:
             raise InvalidPlan(f"{file.path}:1: id: {problem}")
-        source = Source(
-            kind="file",
-            path=file.path,
-            commit=file.tip,
-            blob=file.blob,
-            submitted_by=self.submitter(),
-        )
+        source = self.source_of(file)
         state = self.store.state
         plan = self.edits.plan_of(file, state.snapshot)
         if plan is not None:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 from percyd.config import COMMITTED
 from percyd.core.document.parse import parse, plan_id_of
+from percyd.core.edges import CLOSED, PlanStatus
 from percyd.core.ids import slug
 from percyd.core.operations.reconcile import Changes, Reconciled
 from percyd.core.records import Source
@@ -31,13 +32,15 @@ _SHOWN = 20
 class Taken:
     """What a submission came to; ``commit`` None means that it was there already.
 
-    ``changes`` is what the edited file of an open plan has changed in it.
+    ``changes`` is what the edited file of an open plan has changed in it; ``status`` is
+    the plan's, where nothing was done.
     """
 
     plan: str
     tasks: int
     commit: str | None
     changes: Changes | None = None
+    status: PlanStatus | None = None
 
     @property
     def words(self) -> str:
@@ -45,7 +48,13 @@ class Taken:
         if self.changes is not None:
             return "\n".join(_edit_words(self.plan, self.changes))
         if self.commit is None:
-            return f"plan {self.plan} is there already, from this very document"
+            there = f"plan {self.plan} is there already, from this very document"
+            if self.status not in CLOSED:
+                return there
+            return (
+                f"{there}, and is {self.status}\n"
+                f"percyd plan rerun {self.plan} runs it again as a new plan"
+            )
         return f"taken in: plan {self.plan}, {self.tasks} task{'s' * (self.tasks != 1)}"
 
     def as_json(self) -> dict[str, object]:
@@ -97,7 +106,7 @@ def submit(intake: Intake, name: str, content: bytes) -> Taken:
         raise InvalidPlan(f"{name}:1: id: {problem}")
     source, config = _from_the_base(intake, PurePath(name).name, content)
     applied = intake.take(plan_id, PurePath(name).name, content, source, config)
-    return _taken(plan_id, applied)
+    return _taken(intake, plan_id, applied)
 
 
 def submit_untitled(intake: Intake, name: str, content: bytes) -> Taken:
@@ -138,7 +147,7 @@ def take_anew(
                 continue
             raise
         if applied.commit is not None:
-            return _taken(plan_id, applied)
+            return _taken(intake, plan_id, applied)
     raise PlanExists(f"every id from {first} on is taken")
 
 
@@ -198,10 +207,11 @@ def _submit_file(intake: Intake, file: PlanFile) -> Taken:
             f"plan {plan.id} follows a later version of {file.path} than this one",
             hint=f"pull {intake.branch} first",
         )
-    return _taken(plan.id if plan else plan_id_of(file.name)[0], applied)
+    return _taken(intake, plan.id if plan else plan_id_of(file.name)[0], applied)
 
 
-def _taken(plan_id: str, applied: Applied | None) -> Taken:
+def _taken(intake: Intake, plan_id: str, applied: Applied | None) -> Taken:
     if applied is None or applied.decision is None:
-        return Taken(plan_id, 0, None)
+        there = intake.store.state.snapshot.plan(plan_id)
+        return Taken(plan_id, 0, None, status=there.record.status if there else None)
     return Taken(plan_id, len(applied.decision.tasks), applied.commit)

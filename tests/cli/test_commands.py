@@ -470,6 +470,32 @@ tasks:
     assert git(bare, "show", "percy/plan/two:b.txt") == "a"
 
 
+def test_a_command_that_is_mended_in_the_file_is_the_one_that_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    plan = "title: Two\ndefaults: {max_attempts: 1}\ntasks: [{id: a, title: A, run: fals}]\n"
+    clone, bare = set_up(tmp_path, plan)
+    percyd(clone, "serve", "--until-idle", code=1)
+    assert percyd(
+        clone, "plan", "submit", ".percy/plans/two.yaml"
+    ).out.splitlines() == [
+        "plan two is there already, from this very document, and is failed",
+        "percyd plan rerun two runs it again as a new plan",
+    ]
+    commit(clone, {".percy/plans/two.yaml": plan.replace("fals", "echo a > a.txt")})
+    told = percyd(clone, "plan", "submit", ".percy/plans/two.yaml", code=1)
+    assert "percyd task retry takes it up for a task that has failed" in told.err
+
+    done = percyd(clone, "task", "retry", "two.a")
+
+    assert done.out.splitlines() == [
+        "back in the queue: two.a",
+        "edited since it was tried: two.a",
+    ]
+    percyd(clone, "serve", "--until-idle")
+    assert git(bare, "show", "percy/plan/two:a.txt") == "a"
+
+
 def test_old_failures_do_not_count_for_until_idle(tmp_path: Path) -> None:
     plan = "title: X\ndefaults: {max_attempts: 1}\ntasks: [{id: a, title: A, run: 'false'}]\n"
     clone, _ = set_up(tmp_path, plan)

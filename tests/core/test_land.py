@@ -9,7 +9,8 @@ import pytest
 from percyd.core.edges import PlanStatus
 from percyd.core.operations.claims import EndAttempt, Ending
 from percyd.core.operations.landing import Land
-from percyd.core.operations.plans import Close, Retry
+from percyd.core.operations.plans import Close
+from percyd.core.operations.retry import Retry
 from percyd.core.operations.steer import Pause
 from percyd.core.reasons import Reason
 from percyd.core.records import Task, Why

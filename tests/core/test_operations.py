@@ -15,7 +15,8 @@ from percyd.core.operations.completion import (
     Report,
     Turn,
 )
-from percyd.core.operations.plans import Close, Resolve, Retry
+from percyd.core.operations.plans import Close, Resolve
+from percyd.core.operations.retry import Retry
 from percyd.core.reasons import Reason
 from percyd.core.records import Landing, Task, Why
 from percyd.core.snapshot import Snapshot
@@ -89,6 +90,16 @@ def test_retry_of_a_follower_names_the_task_to_retry_first() -> None:
     fail_for_good(bench, claimed)
     with pytest.raises(IllegalTransition, match=r"p\.a.*retry p\.a first"):
         bench.store.apply(Retry(bench.store.stamp(), "p.b"))
+
+
+def test_retry_refuses_a_document_that_would_make_a_cycle() -> None:
+    bench = bench_with(task("p", "a"), task("p", "b", "a"), task("p", "c"))
+    fail_for_good(bench, bench.claim()[0])
+    # As it is for a moment: nobody has cancelled what waits for it yet.
+    snapshot = bench.store.state.snapshot.put(task("p", "b", "a"))
+    again = Retry(bench.store.stamp(), "p.a", {"p.a": task("p", "a", "b")})
+    with pytest.raises(IllegalTransition, match=r"by now: p\.a -> p\.b -> p\.a"):
+        again.decide(snapshot, {})
 
 
 def test_retry_of_a_waiting_task_is_already_so_and_of_a_done_one_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 from percyd.core.edges import PlanStatus, TaskStatus
 from percyd.core.operations.base import Decision, Operation, Stamp
 from percyd.core.operations.completion import Turn
-from percyd.core.operations.plans import Retry
+from percyd.core.operations.retry import Retry
 from percyd.core.operations.steer import CancelPlan, CancelTask, Pause, Resume, Start
 from percyd.core.reasons import Reason
 from percyd.core.records import Plan, Task, Why

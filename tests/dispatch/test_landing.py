@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from percyd.core.edges import PlanStatus, TaskStatus
-from percyd.core.operations.plans import Retry
+from percyd.core.operations.retry import Retry
 from percyd.core.records import Limits, Plan, PlanResult
 from percyd.dispatch.lander import Lander
 from percyd.dispatch.landing import Landing

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from percyd.core.operations.archive import ArchivePlan, Kept
-from percyd.core.operations.plans import Retry
+from percyd.core.operations.retry import Retry
 from percyd.core.operations.steer import CancelPlan, CancelTask
 from percyd.core.records import Plan
 from percyd.errors import PlanDiverged, PlanFinished, PlanRenamed

@@ -7,7 +7,7 @@ from random import Random
 
 from percyd.core.edges import CLOSED, DEAD, ENDED, HELD
 from percyd.core.operations.base import Operation
-from percyd.core.operations.plans import Retry
+from percyd.core.operations.retry import Retry
 from percyd.core.operations.steer import CancelPlan, CancelTask, Pause, Resume
 from percyd.core.snapshot import Snapshot
 from percyd.errors import RefusedError

@@ -117,7 +117,7 @@ TASK_FIELDS: Final[Mapping[str, str]] = {
     "answer": "reason messages retries",
     "approve": "reason messages retries approved",
     "reject": "reason messages approved",
-    "retry": "reason result approved retries",
+    "retry": _WORDS + " reason result approved retries",
     "reconcile": _WORDS + " reason",
     "say": "messages",
 }

@@ -1,11 +1,11 @@
-"""A plan's life: taken in, resolved, closed, brought back."""
+"""A plan's life: taken in, resolved, closed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from percyd.core.edges import CLOSED, DEAD, Op, PlanStatus, TaskStatus
+from percyd.core.edges import DEAD, Op, PlanStatus, TaskStatus
 from percyd.core.ids import plan_branch
 from percyd.core.operations.base import (
     Answer,
@@ -14,8 +14,6 @@ from percyd.core.operations.base import (
     Tips,
     move_plan,
     move_task,
-    need_plan,
-    need_task,
     several,
     trailers_of,
 )
@@ -23,7 +21,7 @@ from percyd.core.reasons import Reason
 from percyd.core.records import Plan, PlanResult, Task, Why
 from percyd.core.refs import RefMove
 from percyd.core.snapshot import PlanState, Snapshot, SourceFile
-from percyd.errors import IllegalTransition, PlanExists
+from percyd.errors import PlanExists
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +195,13 @@ def is_closable(state: PlanState) -> bool:
 def not_completed(state: PlanState) -> list[Task]:
     """The tasks for which a plan that ends has failed; those that failed come first."""
     return sorted(
-        (task for task in state.tasks.values() if _is_bad(task)),
+        (
+            task
+            for task in state.tasks.values()
+            if task.status in DEAD and not task.is_removed
+        ),
         key=lambda task: (task.status is not TaskStatus.FAILED, task.id),
     )
-
-
-def _is_bad(task: Task) -> bool:
-    removed = task.reason is not None and task.reason.code is Reason.REMOVED
-    return task.status in DEAD and not removed
 
 
 def _why_failed(bad: list[Task]) -> Why:
@@ -214,93 +211,3 @@ def _why_failed(bad: list[Task]) -> Why:
     if len(bad) > 1:
         words += f" ({len(bad)} tasks not completed)"
     return Why(code=why.code, message=words)
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Somebody wants a failed or cancelled task to be tried again.
-
-    Brings back what was cancelled because of it and has no other dead dependency.
-    """
-
-    stamp: Stamp
-    task: str
-    needs: tuple[str, ...] = ()
-
-    def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
-        """See `Operation`."""
-        task = need_task(snapshot, self.task)
-        if task.status in (TaskStatus.SUBMITTED, TaskStatus.BLOCKED):
-            return None
-        plan = need_plan(snapshot, task.plan)
-        if plan.result is not None and plan.result.landed_commit is not None:
-            raise IllegalTransition(
-                f"plan {plan.id} has landed and is closed for good",
-                hint=f"percyd plan rerun {plan.id} does it all again as a new plan",
-            )
-        dead = self._dead_dependency(snapshot, task)
-        if dead is not None:
-            raise IllegalTransition(
-                f"{task.id} depends on {dead.id}, which is {dead.status}",
-                hint=f"retry {dead.id} first",
-            )
-        view = snapshot.put(self._bring_back(snapshot, task))
-        back = [self.task]
-        queue = [self.task]
-        while queue:
-            for name in view.plans[task.plan].shape.dependents.get(queue.pop(), ()):
-                follower = view.task(name)
-                if follower and self._follows(view, follower):
-                    view = view.put(self._bring_back(view, follower))
-                    back.append(name)
-                    queue.append(name)
-        tasks = [need_task(view, name) for name in back]
-        plans = []
-        if plan.status in CLOSED:
-            plans.append(
-                move_plan(
-                    Op.RETRY,
-                    plan,
-                    PlanStatus.EXECUTING,
-                    self.stamp,
-                    reason=None,
-                    result=None,
-                )
-            )
-        return Decision(
-            Op.RETRY,
-            several(tasks),
-            (*plans, *tasks),
-            trailers=trailers_of(task.plan, *tasks),
-        )
-
-    def _bring_back(self, snapshot: Snapshot, task: Task) -> Task:
-        done = all(
-            (other := snapshot.task(name)) and other.status is TaskStatus.COMPLETED
-            for name in task.depends_on
-        )
-        return move_task(
-            Op.RETRY,
-            task,
-            TaskStatus.SUBMITTED if done else TaskStatus.BLOCKED,
-            self.stamp,
-            reason=None,
-            result=None,
-            approved=None,
-            retries=0,
-        )
-
-    def _follows(self, snapshot: Snapshot, task: Task) -> bool:
-        return (
-            task.status is TaskStatus.CANCELLED
-            and task.reason is not None
-            and task.reason.code is Reason.DEPENDENCY_FAILED
-            and self._dead_dependency(snapshot, task) is None
-        )
-
-    def _dead_dependency(self, snapshot: Snapshot, task: Task) -> Task | None:
-        for name in task.depends_on:
-            other = snapshot.task(name)
-            if other is not None and other.status in DEAD:
-                return other
-        return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from percyd.core import graph
-from percyd.core.edges import CLOSED, Op, PlanStatus, TaskStatus
+from percyd.core.edges import CLOSED, DEAD, Op, PlanStatus, TaskStatus
 from percyd.core.operations.base import (
     Answer,
     Decision,
@@ -40,7 +40,7 @@ PLAN_FIELDS: Final = (
     *("title", "description", "verify", "land", "defaults", "budget", "limits"),
     "review_plan",
 )
-_CYCLE_SHOWN = 6
+CYCLE_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ class Kept:
 
     def __str__(self) -> str:
         what = "removed" if self.removed else "edited"
+        if self.status in DEAD and not self.removed:
+            return f"{self.task} (edited, but {self.status}: a retry takes it up)"
         return f"{self.task} ({what}, but {self.status})"
 
 
@@ -190,15 +192,15 @@ class _Edit:
             now = self._state.tasks.get(task.id)
             if now is None:
                 self._add(task)
-            elif _is_removed(now):
+            elif now.is_removed:
                 words = {key: task.__dict__[key] for key in TASK_FIELDS}
                 self._move(now, self._waits(task), reason=None, **words)
             elif _is_free(now):
                 self._update(now, task)
-            elif _differ(self._old.get(task.id, now), task):
+            elif differ(self._old.get(task.id, now), task):
                 self._kept.append(Kept(now.id, now.status, removed=False))
         for name, now in self._state.tasks.items():
-            if name in self._new or _is_removed(now) or not self._is_a_documents(now):
+            if name in self._new or now.is_removed or not self._is_a_documents(now):
                 continue
             if _is_free(now):
                 why = Why(code=Reason.REMOVED, message="no longer in the plan's file")
@@ -220,7 +222,7 @@ class _Edit:
         self.puts[task.id] = task.model_copy(update=values)
 
     def _update(self, now: Task, task: Task) -> None:
-        to = {key: task.__dict__[key] for key in _differ(now, task)}
+        to = {key: task.__dict__[key] for key in differ(now, task)}
         # Only a resolve submits what is blocked; it follows in the same push.
         status = TaskStatus.BLOCKED if now.status is TaskStatus.BLOCKED else None
         status = status or self._waits(task)
@@ -258,10 +260,10 @@ class _Edit:
             raise self._cycle(edges) from error
 
     def _cycle(self, edges: Mapping[str, tuple[str, ...]]) -> EditRefused:
-        cycle = graph.shortest_cycle(edges) or []
+        cycle = graph.shortest_cycle(dict(sorted(edges.items()))) or []
         stay = [name for name in cycle[1:] if name not in self.puts]
         why = ", ".join(f"{n} stays, {self._state.tasks[n].status}" for n in stay[:3])
-        shown = " -> ".join(cycle[:_CYCLE_SHOWN])
+        shown = " -> ".join(cycle[:CYCLE_SHOWN])
         # Nothing was wrong before: an edge of the new document closes it.
         edited = next((n for n in cycle if n in self.puts and n in self._new), "")
         return EditRefused(
@@ -293,7 +295,7 @@ class _Edit:
                     for name, task in self.puts.items()
                     if task.status in statuses
                     and name in before
-                    and _is_removed(before[name]) == back
+                    and before[name].is_removed == back
                 )
             )
 
@@ -326,14 +328,6 @@ def _is_free(task: Task) -> bool:
     return waits and task.approved is None
 
 
-def _is_removed(task: Task) -> bool:
-    return (
-        task.status is TaskStatus.CANCELLED
-        and task.reason is not None
-        and task.reason.code is Reason.REMOVED
-    )
-
-
-def _differ(one: Task, other: Task) -> list[str]:
+def differ(one: Task, other: Task) -> list[str]:
     """What of two tasks differs, as the document has it."""
     return [key for key in TASK_FIELDS if one.__dict__[key] != other.__dict__[key]]

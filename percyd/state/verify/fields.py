@@ -37,7 +37,7 @@ TASK: Mapping[str, Fields] = {
     Op.APPROVE: _words("reason messages retries approved"),
     Op.REJECT: _words("reason messages approved"),
     Op.RESOLVE: _words("reason"),
-    Op.RETRY: _words("reason result approved retries"),
+    Op.RETRY: frozenset(TASK_FIELDS) | _words("reason result approved retries"),
     Op.RECONCILE: frozenset(TASK_FIELDS) | _words("reason"),
     Op.SAY: _words("messages"),
 }

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from percyd.core.edges import ENDED, Op, PlanStatus, TaskStatus
 from percyd.core.ids import short_of
-from percyd.core.reasons import Reason
 from percyd.core.records import Plan, Task
 from percyd.core.refs import Oid
 from percyd.core.snapshot import PlanState, Snapshot
@@ -77,8 +76,7 @@ def _judge_reopened(before: PlanState, new: Plan) -> Iterator[str]:
 
 
 def _is_in_the_way(task: Task) -> bool:
-    removed = task.reason is not None and task.reason.code is Reason.REMOVED
-    is_done = task.status is TaskStatus.COMPLETED or removed
+    is_done = task.status is TaskStatus.COMPLETED or task.is_removed
     return task.status not in ENDED or not is_done
 
 

@@ -135,8 +135,7 @@ def _judge_cancel(step: Step) -> Iterator[Finding]:
 
 
 def _is_bad(task: Task) -> bool:
-    removed = task.reason is not None and task.reason.code is Reason.REMOVED
-    return task.status in DEAD and not removed
+    return task.status in DEAD and not task.is_removed
 
 
 def _judge_state(state: PlanState, step: Step) -> Iterator[str]:
