@@ -115,12 +115,18 @@ def run(options: Options, name: str, args: tuple[str, ...]) -> None:
 def intake(options: Options) -> None:
     """Take in what was pushed to this repository: started by post-receive."""
     from percyd.cli.logs import log_to_nobody, logged_to
+    from percyd.home import Home, state_root
     from percyd.hooking import RECEIVED, as_remote, take_in
+    from percyd.repo.discover import discover
 
     log_to_nobody()
-    percyd = as_remote(options.open())
-    percyd.home.ensure()
-    with logged_to(percyd.home.log_file(RECEIVED), verbose=options.verbose):
+    # Where `percyd doctor` looks, and before a configuration is read that may be bad:
+    # nobody reads what a push has started.
+    clone = discover(options.directory or Path.cwd())
+    home = Home.of(state_root(os.environ), clone.name, clone.common_dir)
+    home.ensure()
+    with logged_to(home.log_file(RECEIVED), verbose=options.verbose):
+        percyd = as_remote(options.open())
         try:
             take_in(percyd)
         finally:

@@ -27,14 +27,14 @@ def land(options: Options, plan_id: str, wait: bool) -> None:
     A base branch that contains the result already is only noted. One that is checked
     out in a repository without a remote is not moved: the merge to run is printed.
     """
-    from percyd.dispatch.landing import Landing, landed_words
+    from percyd.dispatch.land import PlanLanding, landed_words
     from percyd.repo.discover import may_move
     from percyd.views.show import need_plan
 
     with opened(options) as percyd:
         need_plan(percyd.refresh().snapshot, plan_id)  # an unknown id, with the nearest
         may = partial(may_move, percyd.clone, percyd.remote)
-        landing = Landing(
+        landing = PlanLanding(
             percyd.store, percyd.clock, may, lambda text: options.say(f"percyd: {text}")
         )
         applied = (landing.land_in_the_end if wait else landing.land)(plan_id)

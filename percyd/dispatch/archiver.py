@@ -10,29 +10,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from percyd.core.edges import TaskStatus
 from percyd.core.ids import (
     AGENT_BRANCHES,
     AGENT_REFS,
     PLAN_REFS,
     heartbeat_ref,
     plan_branch,
-    short_ref,
 )
 from percyd.core.operations.archive import (
     ArchiveAgents,
     ArchivePlan,
-    Kept,
+    Retention,
     agents_due,
     plans_due,
 )
 from percyd.core.operations.base import Operation
 from percyd.core.operations.landing import is_landed
 from percyd.core.records import Agent, Plan
-from percyd.core.refs import Oid, RefMove
+from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
+from percyd.dispatch.branches import merged_branches
+from percyd.dispatch.deletions import Deletions
 from percyd.errors import RefusedError
-from percyd.repo.values import PushOutcome
 from percyd.state.backend import Backend
 from percyd.state.store import StateStore
 
@@ -40,16 +39,15 @@ log = logging.getLogger(__name__)
 
 #: So many plans are archived at a time, each in a commit of its own.
 AT_ONCE = 20
-_PUSH_S = 60.0
 
 
 class Archiver:
     """Archives plans and forgets agents beyond what is kept."""
 
-    def __init__(self, store: StateStore, kept: Kept | None = None) -> None:
+    def __init__(self, store: StateStore, kept: Retention | None = None) -> None:
         self._store = store
-        self._kept = kept or Kept()
-        self._refused = False
+        self._kept = kept or Retention()
+        self._deletions = Deletions(store.backend)
 
     def step(self) -> int:
         """Archive what is too much; how many plans and agents went.
@@ -82,56 +80,36 @@ class Archiver:
     ) -> bool:
         """Delete what nobody needs; false if that is to be tried again first.
 
-        A remote that refuses deletions is asked once: then the refs stay, and nothing
-        is lost.
+        What the remote keeps stays, and nothing is lost.
         """
-        moves = [] if self._refused else list(self._moves(snapshot, plans, agents))
-        if not moves:
+        if self._deletions.refused:
             return True
-        report = self._store.backend.push(moves, _PUSH_S)
-        outcomes = {found.outcome for found in report.refs.values()}
-        if outcomes == {PushOutcome.APPLIED}:
-            return True
-        if PushOutcome.REFUSED not in outcomes:
-            return False
-        self._refused = True
-        why = " ".join(report.remote_lines[-2:]) or "deletions are refused"
-        log.warning("refs stay", extra={"why": f"{short_ref(moves[0].ref)} ...: {why}"})
-        return True
+        doomed = dict(self._doomed(snapshot, plans, agents))
+        gone = self._deletions.delete(doomed)
+        return all(ref in gone or self._deletions.stays(ref) for ref in doomed)
 
-    def _moves(
+    def _doomed(
         self, snapshot: Snapshot, plans: Sequence[Plan], agents: Sequence[Agent]
-    ) -> Iterator[RefMove]:
+    ) -> Iterator[tuple[str, Oid]]:
         backend = self._store.backend
         if agents:
             beats = backend.list_refs(AGENT_REFS)
             for ref in (heartbeat_ref(agent.id) for agent in agents):
                 if ref in beats:
-                    yield RefMove(ref, beats[ref], None)
+                    yield ref, beats[ref]
         if plans:
             branches = backend.list_refs(AGENT_BRANCHES)
             integration = backend.list_refs(PLAN_REFS)
             for plan in plans:
-                yield from _merged_branches(snapshot, plan, branches)
+                tasks = snapshot.plans[plan.id].tasks.values()
+                for ref in merged_branches(tasks, branches):
+                    yield ref, branches[ref]
                 yield from _landed_branch(backend, plan, integration)
-
-
-def _merged_branches(
-    snapshot: Snapshot, plan: Plan, branches: Mapping[str, Oid]
-) -> Iterator[RefMove]:
-    """The branches of agents whose work is on the plan's own for certain."""
-    for task in snapshot.plans[plan.id].tasks.values():
-        result = task.result
-        if task.status is not TaskStatus.COMPLETED or result is None:
-            continue
-        ref = f"refs/heads/{result.branch}"
-        if result.branch and branches.get(ref) == result.commit:
-            yield RefMove(ref, branches[ref], None)
 
 
 def _landed_branch(
     backend: Backend, plan: Plan, branches: Mapping[str, Oid]
-) -> Iterator[RefMove]:
+) -> Iterator[tuple[str, Oid]]:
     """The integration branch of a landed plan, if the base branch has all of it."""
     ref, base = plan_branch(plan.id), f"refs/heads/{plan.base_branch}"
     if not is_landed(plan) or ref not in branches:
@@ -139,4 +117,4 @@ def _landed_branch(
     tips = backend.fetch_refs([ref, base])
     tip, onto = tips[ref], tips[base]
     if tip is not None and onto is not None and backend.is_ancestor(tip, onto):
-        yield RefMove(ref, tip, None)
+        yield ref, tip

@@ -6,10 +6,11 @@ Every push advertises every ref to every client: 10,000 refs cost 100 to 330 ms 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from percyd.core.edges import TaskStatus
 from percyd.core.ids import AGENT_BRANCHES
+from percyd.core.records import Task
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot
 from percyd.dispatch.deletions import Deletions
@@ -21,14 +22,14 @@ KEPT = 200
 SLACK = 50
 
 
-def merged_branches(snapshot: Snapshot, branches: Mapping[str, Oid]) -> list[str]:
-    """The agent branches whose work is merged for certain, oldest first.
+def merged_branches(tasks: Iterable[Task], branches: Mapping[str, Oid]) -> list[str]:
+    """The agent branches of tasks whose work is merged for certain, oldest first.
 
     ``completed`` means that the integration branch contains the recorded commit, so
     that a branch which still stands there holds nothing of its own.
     """
     found = []
-    for task in snapshot.tasks():
+    for task in tasks:
         result = task.result
         if task.status is not TaskStatus.COMPLETED or result is None:
             continue
@@ -60,5 +61,5 @@ class Pruner:
         branches = self._backend.list_refs(AGENT_BRANCHES)
         if len(branches) <= self._kept + self._slack:
             return 0
-        doomed = merged_branches(snapshot, branches)[: -self._kept]
-        return self._deletions.delete({ref: branches[ref] for ref in doomed})
+        doomed = merged_branches(snapshot.tasks(), branches)[: -self._kept]
+        return len(self._deletions.delete({ref: branches[ref] for ref in doomed}))

@@ -18,13 +18,15 @@ from percyd.core.operations.landing import (
 from percyd.core.operations.plans import Close
 from percyd.core.records import Plan
 from percyd.core.snapshot import PlanState, Snapshot
-from percyd.errors import RefusedError
+from percyd.errors import ContentionError, OutcomeUnknown, RefusedError
 from percyd.state.store import StateStore
 
 log = logging.getLogger(__name__)
 
 #: How long a plan that could not land rests, seconds: a protected branch stays so.
 REST_S = (30.0, 3600.0)
+#: The same after a fault that passes: no answer, or too many others at once.
+PASSING_S = 5.0
 
 #: Whether percyd may move a branch (its short name) of the remote: not one that is
 #: checked out in a repository that is its own remote.
@@ -47,7 +49,8 @@ class _Rest:
 class Lander:
     """Lands what lands by itself; any number of them may run.
 
-    A refusal is said once and tried again after ever longer pauses.
+    A refusal is said once and tried again after ever longer pauses, a fault of the
+    moment soon.
     """
 
     def __init__(
@@ -89,8 +92,14 @@ class Lander:
             steps += [Close(self._store.stamp(), plan.id), self._operation(plan)]
         try:
             answers = [ticket.result() for ticket in self._store.submit(steps)]
+        except (OutcomeUnknown, ContentionError) as error:
+            self._rest(plan.id, str(error), PASSING_S)  # nobody has said no
+            return
         except RefusedError as error:
-            self._rest(plan.id, str(error))
+            before = self._resting.get(plan.id)
+            longer_s = 2 * before.pause_s if before else 0.0
+            pause_s = min(max(longer_s, REST_S[0]), REST_S[1])
+            self._rest(plan.id, str(error), pause_s)
             if plan.status is not PlanStatus.DONE:
                 self._close(plan)
             return
@@ -114,10 +123,8 @@ class Lander:
             by_itself=True,
         )
 
-    def _rest(self, plan: str, why: str) -> None:
+    def _rest(self, plan: str, why: str, pause_s: float) -> None:
         if self._said.get(plan) != why:
             log.warning("not landed", extra={"plan": plan, "why": why})
             self._said[plan] = why
-        before = self._resting.get(plan)
-        pause_s = min(2 * before.pause_s, REST_S[1]) if before else REST_S[0]
         self._resting[plan] = _Rest(self._clock.boot_s() + pause_s, pause_s)

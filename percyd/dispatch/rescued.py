@@ -58,7 +58,7 @@ class RescueSweeper:
             return 0
         listed = self._backend.list_refs(RESCUE_REFS)
         doomed = needless(snapshot, listed)
-        return self._deletions.delete({ref: listed[ref] for ref in doomed})
+        return len(self._deletions.delete({ref: listed[ref] for ref in doomed}))
 
     def _note_completions(self, snapshot: Snapshot, now_s: float) -> None:
         if snapshot is self._seen:

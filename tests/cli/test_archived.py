@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from percyd.core.operations.archive import Kept
+from percyd.core.operations.archive import Retention
 from percyd.core.operations.landing import Land
 from percyd.dispatch.archiver import Archiver
 from tests.support.newuser import percyd
@@ -26,7 +26,7 @@ def test_an_archived_plan_is_shown_from_its_archive(shop: Shop) -> None:
     shop.take_in(task("p", "a", run="echo mine > mine.txt"))
     shop.run()
     shop.store.apply(Land(shop.store.stamp(), "p", "main"))
-    assert Archiver(shop.store, Kept(plans=0)).step() == 1
+    assert Archiver(shop.store, Retention(plans=0)).step() == 1
     assert "refs/heads/percy/plan/p" not in shop.refs()
     shown = percyd(shop.clone, "plan", "show", "p", "--json").document
     assert shown["result"]["landed_into"] == "main"

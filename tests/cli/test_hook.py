@@ -415,6 +415,21 @@ def test_refs_of_percyds_own_and_pushes_without_plans_start_nothing(
     assert said(clone, "push", "-q", "origin", ":refs/heads/b1") == []
 
 
+@pytest.mark.parametrize("bare_clone", [False, True])
+def test_why_a_push_was_not_taken_in_is_where_doctor_looks(
+    tmp_path: Path, bare_clone: bool
+) -> None:
+    user = new_user(tmp_path)
+    if bare_clone:
+        git(user.remote, "remote", "add", "origin", str(tmp_path / "nowhere.git"))
+    hooks_of(user.remote).install()
+    commit(user.clone, {**plan("p"), ".percy/config.toml": "[worker]\nslots = 0\n"})
+    user.push()
+    log = home_of(user.remote).log_file("received")
+    until(lambda: log.exists() and "slots" in log.read_text(), "it is told")
+    assert "config.toml:2" in log.read_text()
+
+
 def test_of_many_pushes_one_process_takes_in_all(tmp_path: Path) -> None:
     user = new_user(tmp_path)
     commit(user.clone, plan("p"))

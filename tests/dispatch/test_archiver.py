@@ -11,7 +11,7 @@ import pytest
 
 from percyd.core.edges import PlanStatus
 from percyd.core.operations.agents import Depart
-from percyd.core.operations.archive import ArchivePlan, Kept, agents_due, plans_due
+from percyd.core.operations.archive import ArchivePlan, Retention, agents_due, plans_due
 from percyd.core.operations.landing import Land
 from percyd.core.operations.plans import TakeIn
 from percyd.core.records import Plan
@@ -86,7 +86,7 @@ def test_what_is_archived_can_be_shown_and_is_taken_in_no_more(
     bench = start(Bench(remote))
     for name in ("one", "two", "three"):
         finish(bench, name)
-    archiver = Archiver(bench.store, Kept(plans=1))
+    archiver = Archiver(bench.store, Retention(plans=1))
     assert archiver.step() == 2
     assert archiver.step() == 0
     state = bench.store.state
@@ -117,7 +117,7 @@ def test_an_integration_branch_stays_where_its_base_has_not_all_of_it(
     bench = start(Bench(remote))
     for name in ("one", "two", "three"):
         finish(bench, name, land=name == "three")
-    assert Archiver(bench.store, Kept(plans=0, unlanded=0)).step() == 3
+    assert Archiver(bench.store, Retention(plans=0, unlanded=0)).step() == 3
     assert {ref for ref in remote.refs if "plan" in ref} == {
         "refs/heads/percy/plan/one",
         "refs/heads/percy/plan/two",
@@ -130,15 +130,31 @@ def test_where_deletions_are_refused_the_refs_stay(remote: GitRemote) -> None:
     bench = start(Bench(remote))
     finish(bench, "one")
     git(remote.git.git_dir, "config", "receive.denyDeletes", "true")
-    assert Archiver(bench.store, Kept(plans=0)).step() == 1
+    assert Archiver(bench.store, Retention(plans=0)).step() == 1
     assert "refs/heads/percy/plan/one" in remote.refs
     assert "one" in bench.store.state.snapshot.archived
+
+
+def test_one_branch_that_is_checked_out_on_the_remote_is_all_that_stays(
+    remote: GitRemote, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = start(Bench(remote))
+    for name in ("one", "two"):
+        finish(bench, name)
+    branches = sorted(ref for ref in remote.refs if ref.startswith("refs/heads/agent/"))
+    git(remote.git.git_dir, "symbolic-ref", "HEAD", branches[0])
+    archiver = Archiver(bench.store, Retention(plans=0))
+    assert archiver.step() == 2
+    assert [ref for ref in remote.refs if "/agent/" in ref or "/plan/" in ref] == [
+        branches[0]
+    ]
+    assert [record.getMessage() for record in caplog.records] == ["ref stays"]
 
 
 def test_a_plan_that_was_brought_back_is_not_archived() -> None:
     bench = start(Bench())
     finish(bench, "one", land=False)
-    kept = Kept(plans=0, unlanded=0)
+    kept = Retention(plans=0, unlanded=0)
     operation = ArchivePlan(bench.store.stamp(), "one", kept)
     record = bench.plan("one")
     again: Plan = record.model_copy(update={"status": PlanStatus.EXECUTING})
@@ -157,10 +173,10 @@ def test_many_agents_that_left_are_forgotten_with_their_heartbeats() -> None:
         bench.join()
         bench.store.apply(Depart(bench.store.stamp(), bench.agent.id))
         bench.remote.refs[f"refs/percy/agents/{bench.agent.id}"] = ring[0]
-    few = Kept(agents=4, slack=3)
+    few = Retention(agents=4, slack=3)
     assert agents_due(bench.store.state.snapshot, few) == []
     assert Archiver(bench.store, few).step() == 0
-    assert Archiver(bench.store, Kept(agents=4, slack=2)).step() == 3
+    assert Archiver(bench.store, Retention(agents=4, slack=2)).step() == 3
     left = sorted(bench.store.state.snapshot.agents)
     assert left == ["box-000000", *(f"old-{n:06x}" for n in (4, 5, 6, 7))]
     beats = [ref for ref in bench.remote.refs if ref.startswith("refs/percy/agents/")]
@@ -171,7 +187,7 @@ def test_an_archive_holds_each_record_on_one_line_as_it_was() -> None:
     bench = start(Bench())
     finish(bench, "one")
     state = bench.store.state.snapshot.plans["one"]
-    Archiver(bench.store, Kept(plans=0)).step()
+    Archiver(bench.store, Retention(plans=0)).step()
     content = bench.remote.commits[bench.store.state.tip].files["archive/one.jsonl"]
     assert content.count(b"\n") == 2
     record, tasks = codec.decode_archive("one", content)

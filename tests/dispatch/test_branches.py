@@ -47,7 +47,7 @@ def test_a_branch_that_is_not_at_its_recorded_commit_is_left_alone(
     bench.remote.refs[moved] = bench.plan("p").base_commit
     stray = f"{AGENT_BRANCHES}stranger-000000/q.z"
     bench.remote.refs[stray] = bench.plan("p").base_commit
-    found = merged_branches(bench.store.state.snapshot, agent_branches(bench))
+    found = merged_branches(bench.store.state.snapshot.tasks(), agent_branches(bench))
     assert moved not in found
     assert stray not in found
     Pruner(bench.backend, kept=2, slack=1).step(bench.store.state.snapshot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +11,10 @@ import pytest
 
 from percyd.core.edges import PlanStatus, TaskStatus
 from percyd.core.operations.retry import Retry
+from percyd.core.operations.steer import Pause, Resume
 from percyd.core.records import Limits, Plan, PlanResult
-from percyd.dispatch.lander import Lander
-from percyd.dispatch.landing import Landing
+from percyd.dispatch.land import PlanLanding
+from percyd.dispatch.lander import PASSING_S, Lander
 from percyd.errors import (
     BaseMoved,
     BranchCheckedOut,
@@ -25,7 +26,7 @@ from percyd.repo.discover import may_move
 from tests.support.gitrepo import commit, git, tip, write_hook
 from tests.support.newuser import percyd
 from tests.support.shop import Shop
-from tests.support.state import task
+from tests.support.state import FakeClock, task
 
 AUTO = "title: Two\nland: auto\ntasks: [{id: a, title: A, run: 'true'}]\n"
 SILENT = "title: Three\ntasks: [{id: a, title: A, run: 'true'}]\n"
@@ -47,12 +48,12 @@ def alone(tmp_path: Path) -> Iterator[Shop]:
     made.close()
 
 
-def landing(shop: Shop, said: list[str] | None = None) -> Landing:
-    return Landing(
+def landing(shop: Shop, say: Callable[[str], object] = lambda _: None) -> PlanLanding:
+    return PlanLanding(
         shop.store,
         shop.percyd.clock,
         partial(may_move, shop.percyd.clone, shop.percyd.remote),
-        (said if said is not None else []).append,
+        say,
     )
 
 
@@ -94,7 +95,7 @@ def test_a_base_that_has_moved_is_merged_gated_and_landed(shop: Shop) -> None:
     assert done.result.verdict is not None
     assert done.result.verdict.status == "passed"
     said: list[str] = []
-    assert landing(shop, said).land_in_the_end("p").commit is not None
+    assert landing(shop, said.append).land_in_the_end("p").commit is not None
     assert said == []
     landed = result_of(shop)
     assert (landed.landed_commit, landed.landed_into) == (
@@ -105,6 +106,39 @@ def test_a_base_that_has_moved_is_merged_gated_and_landed(shop: Shop) -> None:
     git(shop.remote, "merge-base", "--is-ancestor", theirs, "main")
     assert shop.file("mine.txt", "main") == "mine"
     assert landing(shop).land("p").commit is None  # already so
+
+
+def test_whoever_lands_before_a_monitor_has_closed_the_plan_closes_it(
+    shop: Shop,
+) -> None:
+    shop.take_in(task("p", "a", run="echo mine > mine.txt"), land="auto")
+    shop.run()
+    assert plan_of(shop).status is PlanStatus.EXECUTING
+    landing(shop).land_in_the_end("p")
+    assert result_of(shop).landed_commit == tip(shop.remote, "main")
+
+
+def test_whoever_waits_for_a_paused_plan_is_told_so(shop: Shop) -> None:
+    shop.take_in(task("p", "a", run="echo mine > mine.txt"))
+    shop.run()
+    push_to_main(shop, theirs_txt="theirs")
+    said = []
+
+    def say(words: str) -> None:
+        said.append(words)
+        if "main has moved" in words:
+            shop.store.apply(Pause(shop.store.stamp(), "p"))
+        elif "is paused" in words:
+            shop.store.apply(Resume(shop.store.stamp(), "p"))
+            shop.run()
+
+    landing(shop, say).land_in_the_end("p")
+
+    assert said[1:] == [
+        "waiting for p.land-1",
+        "p is paused; percyd plan resume p goes on",
+    ]
+    assert result_of(shop).landed_commit == tip(shop.remote, "main")
 
 
 def test_a_gate_that_says_no_to_the_merge_fails_the_plan(shop: Shop) -> None:
@@ -171,6 +205,25 @@ def test_a_base_branch_that_refuses_is_said_in_one_line_and_changes_nothing(
     assert shop.refs() == before
     hook.unlink()
     lander(shop).step()
+    assert result_of(shop).landed_commit == tip(shop.remote, "main")
+
+
+def test_a_lock_that_somebody_left_on_the_base_holds_a_landing_up_for_seconds(
+    shop: Shop,
+) -> None:
+    shop.take_in(task("p", "a", run="echo mine > mine.txt"), land="auto")
+    shop.run()
+    clock = FakeClock()
+    by_itself = Lander(shop.store, clock)
+    lock = shop.remote / "refs/heads/main.lock"
+    for _ in range(2):
+        lock.touch()
+        by_itself.step()
+        assert by_itself.due(shop.store.state.snapshot) == []
+        clock.boot += PASSING_S
+        assert len(by_itself.due(shop.store.state.snapshot)) == 1
+    lock.unlink()
+    by_itself.step()
     assert result_of(shop).landed_commit == tip(shop.remote, "main")
 
 

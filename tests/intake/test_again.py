@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from percyd.core.document.parse import parse
-from percyd.core.operations.archive import ArchivePlan, Kept
+from percyd.core.operations.archive import ArchivePlan, Retention
 from percyd.core.operations.steer import CancelPlan
 from percyd.core.records import Plan
 from percyd.errors import IllegalTransition, InvalidPlan, PlanLost, UnknownIdError
@@ -44,7 +44,7 @@ def cancel(shop: Shop, plan: str) -> None:
 
 def archive(shop: Shop, plan: str) -> None:
     cancel(shop, plan)
-    shop.store.apply(ArchivePlan(shop.store.stamp(), plan, Kept(plans=0)))
+    shop.store.apply(ArchivePlan(shop.store.stamp(), plan, Retention(plans=0)))
     assert plan in shop.store.state.snapshot.archived
 
 

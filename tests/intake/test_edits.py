@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from percyd.core.operations.archive import ArchivePlan, Kept
+from percyd.core.operations.archive import ArchivePlan, Retention
 from percyd.core.operations.retry import Retry
 from percyd.core.operations.steer import CancelPlan, CancelTask
 from percyd.core.records import Plan
@@ -353,7 +353,7 @@ def test_the_file_of_an_archived_plan_is_known_by_its_content(
     commit(shop.clone, {FILE: PLAN})
     looked(shop.percyd)
     finish(shop)
-    shop.store.apply(ArchivePlan(shop.store.stamp(), "two", Kept(plans=0)))
+    shop.store.apply(ArchivePlan(shop.store.stamp(), "two", Retention(plans=0)))
     for _ in range(2):
         percyd = again(shop.percyd)
         assert looked(percyd) == []

@@ -24,7 +24,7 @@ AGENTS_SLACK: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Retention:
     """How much stays live."""
 
     plans: int = PLANS_KEPT
@@ -33,7 +33,7 @@ class Kept:
     slack: int = AGENTS_SLACK
 
 
-def plans_due(snapshot: Snapshot, kept: Kept) -> list[Plan]:
+def plans_due(snapshot: Snapshot, kept: Retention) -> list[Plan]:
     """The closed plans that are to be archived, oldest first.
 
     The newest are those whose records changed last, by the time in them and then by id:
@@ -42,7 +42,8 @@ def plans_due(snapshot: Snapshot, kept: Kept) -> list[Plan]:
     closed = [
         state.record
         for state in snapshot.plans.values()
-        if state.record.status in CLOSED
+        # A closed plan with an open task is a fault that `verify` names: it stays.
+        if state.record.status in CLOSED and not state.open_count
     ]
     closed.sort(key=lambda plan: (plan.updated_at or "", plan.id), reverse=True)
     old = [
@@ -57,7 +58,7 @@ def _may_land(plan: Plan) -> bool:
     return plan.status is PlanStatus.DONE and not is_landed(plan)
 
 
-def agents_due(snapshot: Snapshot, kept: Kept) -> list[Agent]:
+def agents_due(snapshot: Snapshot, kept: Retention) -> list[Agent]:
     """The agents that are to be removed, oldest first: none until there are many."""
     gone = [a for a in snapshot.agents.values() if a.status is not AgentStatus.JOINED]
     if len(gone) <= kept.agents + kept.slack:
@@ -72,7 +73,7 @@ class ArchivePlan:
 
     stamp: Stamp
     plan: str
-    kept: Kept = Kept()
+    kept: Retention = Retention()
     needs: tuple[str, ...] = ()
 
     def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
@@ -97,7 +98,7 @@ class ArchiveAgents:
 
     stamp: Stamp
     agents: tuple[str, ...]
-    kept: Kept = Kept()
+    kept: Retention = Retention()
     needs: tuple[str, ...] = ()
 
     def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from percyd.clock import Clock
@@ -11,6 +11,7 @@ from percyd.core.edges import ENDED
 from percyd.core.ids import plan_branch, short_ref
 from percyd.core.operations.base import need_plan
 from percyd.core.operations.landing import Land, is_landed
+from percyd.core.operations.plans import Close, is_closable
 from percyd.core.ready import kind_of
 from percyd.core.records import Plan, Task
 from percyd.core.schedule import no_agent
@@ -25,7 +26,7 @@ _LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class PlanLanding:
     """Lands one plan.
 
     Attributes:
@@ -38,7 +39,7 @@ class Landing:
     store: StateStore
     clock: Clock
     may_move: MayMove
-    say: Callable[[str], None]
+    say: Callable[[str], object]
 
     def land(self, plan_id: str) -> Applied:
         """Fast-forward the base branch, or have it merged and gated first.
@@ -48,6 +49,9 @@ class Landing:
             RefusedError: the plan is not done, or the base branch may not be moved.
         """
         plan = need_plan(self.store.state.snapshot, plan_id)
+        if is_closable(self.store.state.snapshot.plans[plan_id]):
+            # Its last task has just ended, and no monitor has closed it yet.
+            self.store.apply(Close(self.store.stamp(), plan_id))
         applied = self.store.apply(
             Land(
                 self.store.stamp(),
@@ -68,31 +72,44 @@ class Landing:
         return applied
 
     def land_in_the_end(self, plan_id: str) -> Applied:
-        """Wait for what is merged first, however often that is needed."""
+        """Wait for what is merged first, however often that is needed.
+
+        Raises: see `land`, but for `BaseMoved`.
+        """
         said: set[str] = set()
         while True:
-            merging = merge_under_way(self.store.state.snapshot, plan_id)
-            if merging is None:
+            waits_for = self._waits_for(plan_id)
+            if not waits_for:
                 try:
                     return self.land(plan_id)
                 except BaseMoved as moved:
                     self.say(moved.message)
                     continue
-            for words in self._waits_for(merging):
-                if words not in said:
-                    said.add(words)
-                    self.say(words)
-            self.clock.wait(threading.Event(), _LOOK_S)
-            try:
-                self.store.refresh()
-            except RemoteUnreachable as error:
-                if error.message not in said:
-                    said.add(error.message)
-                    self.say(f"{error.message}; waiting")
+            self._wait(waits_for, said)
 
-    def _waits_for(self, task: Task) -> list[str]:
-        words = [f"waiting for {task.id}"]
-        if no_agent(self.store.state.snapshot, kind_of(task)) is not None:
+    def _wait(self, waits_for: Sequence[str], said: set[str]) -> None:
+        """Until the next look; everything that is new is said."""
+        news = list(waits_for)
+        self.clock.wait(threading.Event(), _LOOK_S)
+        try:
+            self.store.refresh()
+        except RemoteUnreachable as error:
+            news.append(f"{error.message}; waiting")
+        for words in news:
+            if words not in said:
+                said.add(words)
+                self.say(words)
+
+    def _waits_for(self, plan_id: str) -> list[str]:
+        """What a plan waits for that has only to be merged; empty if it may land."""
+        snapshot = self.store.state.snapshot
+        merging = merge_under_way(snapshot, plan_id)
+        if merging is None:
+            return []
+        words = [f"waiting for {merging.id}"]
+        if need_plan(snapshot, plan_id).paused is not None:
+            words.append(f"{plan_id} is paused; percyd plan resume {plan_id} goes on")
+        elif no_agent(snapshot, kind_of(merging)) is not None:
             words.append("no agent is there to do it; run percyd serve")
         return words
 
