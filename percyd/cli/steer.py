@@ -54,8 +54,8 @@ def cancel_plan(options: Options, plan_id: str) -> None:
     """End a plan and all its open tasks, those that run too.
 
     Whoever runs one ends it and keeps its unfinished work on a rescue ref. What is
-    completed stays on the plan's branch. `percyd task retry` brings a task and its plan
-    back.
+    completed stays on the plan's branch. A plan that has failed is given up: `percyd
+    status` shows it no more. `percyd task retry` brings a task and its plan back.
     """
     from percyd.core.operations.steer import CancelPlan
 

@@ -140,7 +140,7 @@ TASK_EDGES: Edges = _edges(
 PLAN_EDGES: Edges = _edges(
     (ABSENT, "draft ready", {Op.TAKE_IN}),
     (_P.DRAFT, _P.READY, {Op.START, Op.RECONCILE}),
-    ("draft ready executing", _P.CANCELLED, {Op.CANCEL}),
+    ("draft ready executing failed", _P.CANCELLED, {Op.CANCEL}),
     (_P.READY, _P.EXECUTING, {Op.CLAIM}),
     ("ready executing", "done failed", {Op.CLOSE}),
     ("failed cancelled", _P.EXECUTING, {Op.RETRY}),

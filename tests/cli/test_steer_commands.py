@@ -42,9 +42,12 @@ def test_every_move_says_what_it_did_and_is_already_so_the_second_time(
     assert ended["cancelled"] == ["two.a", "two.b"]
     assert ended["commit"]
     assert desk("task", "cancel", "two.b") == "two.b is cancelled already\n"
-    line = desk("plan", "cancel", "two", code=1)
-    assert "two is failed; cancel needs a plan that is open" in line
-    assert "percyd plan rerun two" in line
+    line = desk("plan", "pause", "two", code=1)
+    assert "two is failed; pause needs a plan that is open" in line
+    assert "percyd plan cancel two gives it up" in line
+    assert "two  failed" in desk("status")
+    assert desk("plan", "cancel", "two") == "two is cancelled\n"
+    assert "two  failed" not in desk("status")
     again = desk.json("plan", "rerun", "two")
     assert (again["plan"], again["tasks"], again["rerun_of"]) == ("two-2", 2, "two")
     assert desk("plan", "cancel", "two-2") == "two-2 is cancelled, with 2 tasks\n"

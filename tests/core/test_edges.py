@@ -110,6 +110,7 @@ PLAN_PAIRS = [
     ("executing", "failed"),
     ("executing", "cancelled"),
     ("failed", "executing"),
+    ("failed", "cancelled"),
     ("cancelled", "executing"),
     ("done", "executing"),
     ("done", "absent"),

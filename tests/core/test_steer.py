@@ -100,6 +100,11 @@ def test_a_cancelled_task_is_nobodys_and_its_claim_is_worth_nothing(
     }
     assert bench.plan("p").landing is None
     assert bench.plan("p").status == "failed"
+    why = Why(
+        code=Reason.CANCELLED,
+        message="p.a cancelled: by Tess (3 tasks not completed)",
+    )
+    assert bench.plan("p").reason == why
     with pytest.raises(StaleClaim):
         bench.complete(claimed)
     assert do(bench, lambda s: CancelTask(s, "p.a")).commit is None
@@ -160,6 +165,20 @@ def test_a_cancelled_plan_ends_everything_that_is_open_in_one_commit(
     assert do(bench, lambda s: CancelPlan(s, "p")).commit is None
 
 
+def test_a_plan_that_has_failed_is_given_up_and_can_still_be_brought_back() -> None:
+    bench = bench_with(task("p", "z"), task("p", "b", "z"))
+    do(bench, lambda s: CancelTask(s, "p.z"))
+    assert bench.plan("p").status == "failed"
+    applied = do(bench, lambda s: CancelPlan(s, "p", by="Tess"))
+    assert applied.decision is not None
+    assert applied.decision.tasks == ()
+    given_up = Why(code=Reason.CANCELLED, message="by Tess")
+    record = bench.plan("p")
+    assert (record.status, record.reason) == ("cancelled", given_up)
+    do(bench, lambda s: Retry(s, "p.z"))
+    assert statuses(bench) == {"z": "submitted", "b": "blocked"}
+
+
 def test_a_retried_task_brings_its_cancelled_plan_back_even_a_paused_one() -> None:
     bench = bench_with(task("p", "a"), task("p", "b", "a"))
     do(bench, lambda s: Pause(s, "p"))
@@ -189,7 +208,7 @@ DOES = {
     "start": "draft",
     "pause": "draft ready executing",
     "resume": "",
-    "cancel": "draft ready executing",
+    "cancel": "draft ready executing failed",
 }
 SO_ALREADY = {
     "start": "ready executing",

@@ -81,7 +81,7 @@ cancelled -> cancelled: say repair
 PLAN_EDGES: Final = """
 absent -> draft ready: take-in
 draft -> ready: start reconcile
-draft ready executing -> cancelled: cancel
+draft ready executing failed -> cancelled: cancel
 ready -> executing: claim
 ready executing -> done failed: close
 failed cancelled -> executing: retry

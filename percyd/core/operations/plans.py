@@ -193,14 +193,21 @@ def is_closable(state: PlanState) -> bool:
 
 
 def not_completed(state: PlanState) -> list[Task]:
-    """The tasks for which a plan that ends has failed; those that failed come first."""
+    """The tasks for which a plan that ends has failed.
+
+    Those that failed come first, those that were cancelled because of others last.
+    """
     return sorted(
         (
             task
             for task in state.tasks.values()
             if task.status in DEAD and not task.is_removed
         ),
-        key=lambda task: (task.status is not TaskStatus.FAILED, task.id),
+        key=lambda task: (
+            task.status is not TaskStatus.FAILED,
+            task.reason is not None and task.reason.code is Reason.DEPENDENCY_FAILED,
+            task.id,
+        ),
     )
 
 

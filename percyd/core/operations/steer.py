@@ -27,8 +27,8 @@ from percyd.errors import IllegalTransition
 #: What can be done instead with a plan, or a task, in this status.
 _PLAN_WAYS: Final = {
     PlanStatus.DONE: "percyd plan rerun {0} does it all again as a new plan",
-    PlanStatus.FAILED: "percyd task retry brings its tasks back one by one, "
-    "percyd plan rerun {0} does it all again as a new plan",
+    PlanStatus.FAILED: "percyd task retry brings its tasks back one by one, percyd plan "
+    "rerun {0} does it all again as a new plan, percyd plan cancel {0} gives it up",
     PlanStatus.CANCELLED: "percyd task retry brings its tasks back one by one, "
     "percyd plan rerun {0} does it all again as a new plan",
 }
@@ -132,7 +132,8 @@ class CancelTask:
 class CancelPlan:
     """Somebody wants the rest of a plan not to be done: all its open tasks end with it.
 
-    What is completed stays merged. Trailers name only the tasks whose attempt ends:
+    One that has failed is given up: it stands in nobody's way any more. What is
+    completed stays merged. Trailers name only the tasks whose attempt ends:
     a plan may have thousands.
     """
 
@@ -146,7 +147,8 @@ class CancelPlan:
         plan = need_plan(snapshot, self.plan)
         if plan.status is PlanStatus.CANCELLED:
             return None
-        _refuse_closed(plan, Op.CANCEL)
+        if plan.status is not PlanStatus.FAILED:
+            _refuse_closed(plan, Op.CANCEL)
         why = Why(code=Reason.CANCELLED, message=_by(self.by))
         members = snapshot.plans[self.plan].tasks
         open_ = [t for _, t in sorted(members.items()) if t.status not in ENDED]
