@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from percyd.core.document.names import FOLDER
 from percyd.core.refs import Oid
-from percyd.intake.scan import FOLDER
 from percyd.intake.watch import Place, Watcher, refs_of
 from percyd.repo.remotes import folder_of
 from percyd.session import Percyd

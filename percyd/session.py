@@ -28,6 +28,7 @@ from percyd.state.git import GitBackend
 from percyd.state.kept import Kept
 
 if TYPE_CHECKING:
+    from percyd.core.snapshot import Snapshot
     from percyd.intake.scan import Intake
     from percyd.state.store import StateStore
 
@@ -206,8 +207,33 @@ class Percyd:
             read_s = self.home.last_read.stat().st_mtime
         return State(tip, snapshot, datetime.fromtimestamp(read_s, UTC), 0)
 
-    def warnings(self) -> list[str]:
+    def warnings(self, snapshot: Snapshot) -> list[str]:
         """What a person should know beside the state, each in one line."""
+        return [*self._remote_warnings(), *self._not_taken_in(snapshot)]
+
+    def _not_taken_in(self, snapshot: Snapshot) -> list[str]:
+        """Plan files of the work tree that are no plans; why not takes a longer look."""
+        from percyd.core.document.names import FOLDER, is_plan_file, plan_id_of
+
+        if self.clone.work_tree is None:
+            return []
+        known = (snapshot.plans, snapshot.archived)
+        new = sorted(
+            path.name
+            for path in (self.clone.work_tree / FOLDER).glob("*")
+            if is_plan_file(path.name)
+            and not any(plan_id_of(path.name)[0] in plans for plans in known)
+        )
+        if not new:
+            return []
+        more = f" and {len(new) - 3} more" if len(new) > 3 else ""
+        why = "percyd plan check FILE says what is wrong with a file"
+        names = f"{', '.join(new[:3])}{more}"
+        return [
+            f"not taken in: {names}; percyd serve takes in what is committed, {why}"
+        ]
+
+    def _remote_warnings(self) -> list[str]:
         try:
             delayed = [f"{what}; {hint}" for what, hint in self.checked_out()]
             return [*delayed, *self._base_warnings()]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ORDER = ("working", "idle", "offline")
 #: ``agent list`` shows so many that are offline; ``--json`` has them all.
-_OFFLINE_SHOWN = 20
+_OFFLINE_SHOWN = 5
 
 
 @click.group(short_help="Show the agents on all machines.")

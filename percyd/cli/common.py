@@ -153,8 +153,7 @@ def opened(options: Options, *, in_workspace: bool = False) -> Iterator[Percyd]:
 
 def _with_its_file(percyd: Percyd, error: UnknownPlan) -> UnknownPlan:
     """The same error; where there is a file for that plan, how it comes to be one."""
-    from percyd.core.document.parse import is_plan_file, plan_id_of
-    from percyd.intake.files import FOLDER
+    from percyd.core.document.names import FOLDER, is_plan_file, plan_id_of
 
     top = percyd.clone.work_tree
     folder = top / FOLDER if top else None

@@ -11,6 +11,8 @@ import click
 from percyd.cli.common import Options, common, console, pass_options, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from percyd.doctor.check import Check
@@ -56,7 +58,26 @@ def doctor(options: Options, fix: bool, probe: bool) -> int:
     if options.json:
         counts = {mark: sum(c.mark == mark for c in checks) for mark in _COLOURS}
         print_json({"checks": [c.as_json() for c in checks], "summary": counts})
+    else:
+        _sum_up(out, checks)
     return exit_code(checks)
+
+
+def _sum_up(out: Console, checks: Sequence[Check]) -> None:
+    """The last line: the list above may be longer than the window."""
+    from rich.text import Text
+
+    from percyd.cli.tables import joined, several
+
+    parts = []
+    for mark in ("problem", "warning"):
+        names = [check.name for check in checks if check.mark == mark]
+        if names:
+            words = f"{several(len(names), mark)} ({', '.join(dict.fromkeys(names))})"
+            parts.append(Text(words, _COLOURS[mark]))
+    fine = sum(check.mark == "ok" for check in checks)
+    parts.append(Text(f"{fine} ok" if parts else f"all {fine} ok", _COLOURS["ok"]))
+    out.print(joined(parts, ", "), soft_wrap=True)
 
 
 def _show(out: Console, check: Check) -> None:

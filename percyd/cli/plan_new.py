@@ -21,10 +21,9 @@ def new(options: Options, name: str) -> None:
 
     It is valid as it is. A file that is there is never overwritten.
     """
-    from percyd.core.document.parse import is_plan_file, plan_id_of
+    from percyd.core.document.names import FOLDER, is_plan_file, plan_id_of
     from percyd.core.document.problems import escaped
     from percyd.core.ids import document_id_problem
-    from percyd.intake.files import FOLDER
     from percyd.intake.template import template
 
     plan = name.removesuffix(".yaml").removesuffix(".plan")
@@ -63,7 +62,7 @@ def new(options: Options, name: str) -> None:
 
 
 def _legal(name: str) -> str:
-    from percyd.core.document.parse import is_plan_file
+    from percyd.core.document.names import is_plan_file
     from percyd.core.ids import slug
 
     plan = slug(name[:200])

@@ -82,7 +82,10 @@ def _render_block(console: Console, block: Block) -> None:
     line(console, heading(plan, block.counts))
     if not _is_short(block):
         render_progress(console, block.counts)
-    for why in filter(None, (pause(plan), plan["reason"])):
+    # What has failed says why in its own row.
+    has_rows = any(row.kind is Kind.FAILED for row in block.rows)
+    reason = None if has_rows else plan["reason"]
+    for why in filter(None, (pause(plan), reason)):
         wrapped(console, reason_text(why), 2)
     table(console, [task_cells(console, row.task) for row in block.rows], 2)
     if block.hidden:
@@ -129,7 +132,7 @@ def _seen(last_seen_s: float | None) -> str:
 
 
 def _render_hints(console: Console, blocks: Sequence[Block]) -> None:
-    """What a person can do about what has failed or asks."""
+    """What a person can do about what has failed, asks, or is to be landed."""
     first: dict[Kind, str] = {}
     for block in blocks:
         for row in block.rows:
@@ -140,6 +143,9 @@ def _render_hints(console: Console, blocks: Sequence[Block]) -> None:
     if name := first.get(Kind.FAILED):
         hints.append(f"why it failed: percyd task show {name}")
         hints.append(f"to try again:  percyd task retry {name}")
+    done = [b.plan for b in blocks if b.plan["status"] == "done"]
+    if to_land := [p for p in done if not (p["result"] or {}).get("landed_into")]:
+        hints.append(f"to land it:    percyd plan land {plain(to_land[0]['id'])}")
     if hints:
         console.print()
     for hint in hints:

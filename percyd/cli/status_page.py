@@ -49,7 +49,7 @@ class StatusPage:
             self._document(state)
             follow(self._options, self._percyd, state, self._document, self._page)
             return
-        warnings = self._percyd.warnings() if not self._options.json else []
+        warnings = [] if self._options.json else self._percyd.warnings(state.snapshot)
         self._show(state, warnings)
 
     def _show(self, state: State, warnings: Sequence[str]) -> None:

@@ -38,6 +38,8 @@ _WAITS = {
     "budget": "the budget is used up",
     "landing": "waits to land after {}",
 }
+#: So many more lines of a command than the first are shown.
+RUN_LINES = 20
 #: What a task that waits for other tasks need not say as well.
 _LATER = frozenset({"paths", "paused", "draft"})
 _ORDER = (
@@ -149,7 +151,12 @@ def _facts(task: Json) -> Iterator[tuple[str, Text]]:
     yield "waiting", Text(waits_text(task["blocked_by"], most=10))
     yield "reason", reason_text(task["reason"])
     yield "type", styled(task["type"])
-    yield "runs", styled(task["run"] or task["runner"] or "")
+    first, *others = (task["run"] or task["runner"] or "").splitlines() or [""]
+    yield "runs", styled(first)
+    for row in others[:RUN_LINES]:
+        yield "", styled(row or " ")
+    if len(others) > RUN_LINES:
+        yield "", Text(f"and {len(others) - RUN_LINES} more lines", "dim")
     yield "needs", styled(" or ".join(task["specialization"]))
     yield "after", Text(few([short_of(name) for name in task["depends_on"]], 10))
     yield "before", Text(few([short_of(name) for name in task["dependents"]], 10))

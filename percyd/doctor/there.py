@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from percyd.core.document.parse import plan_id_of
+from percyd.core.document.names import plan_id_of
 from percyd.core.ids import STATE_REF, short_ref
 from percyd.core.records import FORMAT
 from percyd.core.words import counted

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from percyd.config import COMMITTED
-from percyd.core.document.parse import plan_id_of
+from percyd.core.document.names import plan_id_of
 from percyd.core.edges import CLOSED
 from percyd.core.records import Plan
 from percyd.core.refs import Oid

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from percyd.core.document.parse import Parsed, Problem, parse, plan_id_of
+from percyd.core.document.names import plan_id_of
+from percyd.core.document.parse import Parsed, Problem, parse
 
 
 @dataclass(frozen=True, slots=True)

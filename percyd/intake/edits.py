@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from percyd.core.document.parse import parse, plan_id_of
+from percyd.core.document.names import plan_id_of
+from percyd.core.document.parse import parse
 from percyd.core.edges import CLOSED, PlanStatus
 from percyd.core.operations.landing import is_being_landed
 from percyd.core.operations.reconcile import Reconcile, Reconciled, Version

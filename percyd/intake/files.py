@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from percyd.config import COMMITTED
-from percyd.core.document.parse import is_plan_file, plan_id_of
+from percyd.core.document.names import FOLDER, is_plan_file, plan_id_of
 from percyd.core.refs import Oid
 from percyd.errors import GitError
 from percyd.repo import lineage
 from percyd.repo.discover import FILE_LIMIT
 from percyd.repo.reader import ObjectReader
-
-FOLDER = ".percy/plans"
 
 
 @dataclass(frozen=True, slots=True)

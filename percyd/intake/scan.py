@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from percyd.core.document.parse import is_plan_file, plan_id_of
+from percyd.core.document.names import FOLDER, is_plan_file, plan_id_of
 from percyd.core.edges import CLOSED
 from percyd.core.operations.base import Operation
 from percyd.core.operations.plans import TakeIn
@@ -38,7 +38,6 @@ from percyd.intake.documents import PROBLEMS_SHOWN as PROBLEMS_SHOWN
 from percyd.intake.documents import lines as lines
 from percyd.intake.documents import read, refuse_landing
 from percyd.intake.edits import REPORTS, Edits, log_edit
-from percyd.intake.files import FOLDER as FOLDER
 from percyd.intake.files import PlanFile, plan_files
 from percyd.repo import discover, lineage
 from percyd.repo.discover import Clone
@@ -81,8 +80,9 @@ class Intake:
     clone: Clone
     config: Config
     edits: Edits
-    #: How a new plan is committed, where something is to travel behind it.
-    apply: Callable[[Operation], Applied] | None = None
+    #: How a new plan is committed, where something is to travel behind it; what it is
+    #: given besides is called before anything of that begins.
+    apply: Callable[[Operation, Callable[[Applied], object]], Applied] | None = None
     problems: list[str] = field(default_factory=list)
     _branch: str | None = None
     _reader: ObjectReader | None = None
@@ -138,8 +138,6 @@ class Intake:
             if applied is not None and applied.commit is not None:
                 if isinstance(applied.decision, Reconciled):
                     log_edit(applied.decision)
-                else:
-                    log.info("taken in", extra={"plan": plan_id_of(file.name)[0]})
                 self._mention_what_is_not_pushed(file, *tips)
                 taken.append(applied)
         # What the remote alone can mend is looked at again each time.
@@ -320,8 +318,12 @@ class Intake:
         refuse_landing(checked, plan.land, base.branch, self.clone, self.hub.remote)
         hit("taking-in")
         kept = SourceFile(plan_id, checked.parsed.extension, content)
-        apply = self.apply or self.store.apply
-        return apply(TakeIn(self.store.stamp(), plan, tasks, kept))
+        operation = TakeIn(self.store.stamp(), plan, tasks, kept)
+        if self.apply is not None:
+            return self.apply(operation, _tell)
+        applied = self.store.apply(operation)
+        _tell(applied)
+        return applied
 
     def _base(self, branch: str) -> Base:
         """The remote's tip of a base branch: what the user has not pushed stays his."""
@@ -355,6 +357,14 @@ class Intake:
         self._reported.add(key)
         for line in str(error).splitlines():
             log.error("plan refused", extra={"plan": file.name, "why": line})
+
+
+def _tell(applied: Applied) -> None:
+    if applied.commit is None or applied.decision is None:
+        return
+    for entry in applied.decision.puts:
+        if isinstance(entry, Plan):
+            log.info("taken in", extra={"plan": entry.id})
 
 
 def _plans(snapshot: Snapshot) -> _Plans:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count, takewhile
 
-from percyd.core.document.parse import plan_id_of
+from percyd.core.document.names import plan_id_of
 from percyd.core.records import Plan, Source
 from percyd.core.refs import Oid
 from percyd.core.snapshot import Snapshot

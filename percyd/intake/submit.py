@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from percyd.config import COMMITTED
-from percyd.core.document.parse import parse, plan_id_of
+from percyd.core.document.names import FOLDER, plan_id_of
+from percyd.core.document.parse import parse
 from percyd.core.edges import CLOSED, PlanStatus
 from percyd.core.ids import slug
 from percyd.core.operations.reconcile import Changes, Reconciled
@@ -20,7 +21,7 @@ from percyd.errors import (
     UsageError,
 )
 from percyd.intake.files import PlanFile
-from percyd.intake.scan import FOLDER, Intake, lines
+from percyd.intake.scan import Intake, lines
 from percyd.repo import discover
 from percyd.state.tickets import Applied
 

@@ -140,8 +140,12 @@ class Worker:
         with suppress(PercydError):  # who needs it then will hear of it
             self._store.tip_of(plan_branch(plan), _AHEAD_S)
 
-    def apply_and_claim(self, operation: Operation) -> Applied:
+    def apply_and_claim(
+        self, operation: Operation, then: Callable[[Applied], object]
+    ) -> Applied:
         """Apply an operation that may make tasks ready; a claim travels behind it.
+
+        ``then`` is called before anything of it starts.
 
         Raises: what the store refuses; the claim behind it was dropped then.
         """
@@ -149,11 +153,14 @@ class Worker:
             free = 0 if self._draining else len(self._free)
             rested = self._resting.rested(self._clock.boot_s())
         if not free:
-            return self._store.apply(operation)
+            applied = self._store.apply(operation)
+            then(applied)
+            return applied
         with self._claiming():
             claim = self._claim(free, rested)
             first, second = self._store.submit([operation, claim])
             applied = first.result()
+            then(applied)
             for task in self._taken(second):
                 self._start(task)
         return applied

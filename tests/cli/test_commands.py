@@ -470,6 +470,21 @@ tasks:
     assert git(bare, "show", "percy/plan/two:b.txt") == "a"
 
 
+def test_status_names_plan_files_that_are_no_plans_and_the_log_begins_with_the_plan(
+    tmp_path: Path,
+) -> None:
+    plan = "title: Two\ntasks: [{id: a, title: A, run: 'true'}]\n"
+    clone, _ = set_up(tmp_path, plan)
+    commit(clone, {".percy/plans/bad.yaml": "title: [", ".percy/plans/README.md": "x"})
+    assert "warning: not taken in: bad.yaml, two.yaml; percyd serve" in (
+        percyd(clone, "status").out
+    )
+    said = percyd(clone, "serve", "--until-idle", code=1).err.splitlines()
+    order = [line.split()[1] for line in said if "=two" in line.partition("why=")[0]]
+    assert order[:2] == ["taken", "started"]
+    assert "warning: not taken in: bad.yaml; percyd" in percyd(clone, "status").out
+
+
 def test_a_command_that_is_mended_in_the_file_is_the_one_that_is_tried_again(
     tmp_path: Path,
 ) -> None:

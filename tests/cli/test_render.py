@@ -193,6 +193,23 @@ def test_what_failed_gets_a_second_line_and_no_third() -> None:
     assert second.endswith("…")
 
 
+def test_a_plan_that_failed_says_why_once_and_where_no_row_does() -> None:
+    reason = why(Reason.ATTEMPTS_EXHAUSTED, "shop.a failed: exit 3")
+    plan_failed = plan("shop", status="failed", reason=reason)
+    lines = status_lines([plan_failed, failed("a", "exit 3")])
+    assert [line for line in lines if "exit 3" in line] == [
+        "  a  failed  gate_failed: exit 3"
+    ]
+    gone = plan("shop", status="failed", reason=why(Reason.CANCELLED, "by Tess"))
+    lines = status_lines([gone, task("shop", "a", status="cancelled")])
+    assert "  cancelled: by Tess" in lines
+
+
+def test_a_plan_that_is_done_and_has_not_landed_says_how() -> None:
+    entries = [plan("p", status="done"), plan("q", status="done")]
+    assert "to land it:    percyd plan land p" in status_lines(entries)
+
+
 def test_warnings_are_shown_and_wrapped() -> None:
     lines = status_lines([], "local main is 2 commits ahead", "word " * 30)
 
@@ -497,6 +514,17 @@ def test_a_task_in_full() -> None:
         "    commit      ffffffffff\n"
         "    kept in     refs/percy/rescue/shop.tax/1\n"
     )
+
+
+def test_a_command_of_many_lines_is_shown_line_by_line_and_cut() -> None:
+    run = "\n".join(["make x", "", "  make y", *(f"line {n}" for n in range(30))])
+    snapshot = build([plan("shop"), task("shop", "a", run=run)])
+    page = printed(render_task, task_show(snapshot, "shop.a"))
+    lines = [each.rstrip() for each in page.splitlines()]
+    first = lines.index("  runs        make x")
+    assert lines[first + 1 : first + 3] == ["", " " * 16 + "make y"]
+    assert "line 17\n" in page
+    assert "and 12 more lines" in page
 
 
 def test_an_event_is_a_line_that_goes_on_below_its_subject() -> None:

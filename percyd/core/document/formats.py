@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Final, Literal
 
 from percyd.core.document.jsontree import read_json
+from percyd.core.document.names import EXTENSIONS, Extension
 from percyd.core.document.nodes import BAD, Node
 from percyd.core.document.problems import Report, Unreadable
 from percyd.core.document.tomltree import read_toml
 from percyd.core.document.yamltree import read_yaml
 
 MAX_BYTES = 4 * 1024 * 1024
-
-Extension = Literal["md", "yaml", "yml", "json", "toml"]
-EXTENSIONS: Final[tuple[Extension, ...]] = ("md", "yaml", "yml", "json", "toml")
 
 _FENCE = "---"
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.*)")

@@ -8,11 +8,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from percyd.core.document import fields
-from percyd.core.document.formats import EXTENSIONS, Extension, extension_of, read
-from percyd.core.document.nodes import Node, join, shown
+from percyd.core.document.formats import extension_of, read
+from percyd.core.document.names import Extension
+from percyd.core.document.nodes import Node, join
 from percyd.core.document.problems import Problem, Report, Unreadable
 from percyd.core.document.reading import DOCUMENT, read_document
-from percyd.core.ids import document_id_problem, slug
 from percyd.core.records import Budget, Land, TaskType
 
 __all__ = [
@@ -21,10 +21,8 @@ __all__ = [
     "DocumentTask",
     "Parsed",
     "Problem",
-    "is_plan_file",
     "json_schema",
     "parse",
-    "plan_id_of",
 ]
 
 #: A shell command; False: no gate; None: nothing is said, what is further out holds.
@@ -163,27 +161,6 @@ def parse(name: str, data: bytes) -> Parsed:
     problems = tuple(sorted(report.problems, key=lambda problem: problem.line))
     parsed = Parsed(name, extension, None, problems, root)
     return parsed if problems else replace(parsed, document=Document(**values))
-
-
-def plan_id_of(filename: str) -> tuple[str, str | None]:
-    """The plan id that a file's name gives, and what is wrong with it or None."""
-    stem, dot, ending = filename.rpartition("/")[2].rpartition(".")
-    if not dot or ending not in EXTENSIONS:
-        stem = filename.rpartition("/")[2]
-    stem = stem.removesuffix(".plan")
-    problem = document_id_problem(stem)
-    if problem is None:
-        return stem, None
-    offer = f"name the file '{slug(stem[:200])}' instead, with the same ending"
-    return stem, f"{shown(stem)} {problem}; {offer}"
-
-
-def is_plan_file(name: str) -> bool:
-    """Whether a file of this name, in the folder of plans, is a plan."""
-    stem, dot, ending = name.rpartition(".")
-    if not dot or ending not in EXTENSIONS or "/" in name or name.startswith("."):
-        return False
-    return not name.startswith("README") and stem.lower() != "readme"
 
 
 def json_schema() -> dict[str, Any]:

@@ -195,7 +195,8 @@ def not_done(state: PlanState) -> IllegalTransition:
             f"{what}: {why}".rstrip(": "), hint=_way_out(plan, not_completed(state))
         )
     if not open_:
-        return IllegalTransition(what)
+        again = f"percyd plan rerun {plan.id} does it all again as a new plan"
+        return IllegalTransition(what, hint=again)
     open_.sort(key=lambda task: task.id)
     return IllegalTransition(f"{what}; open: {several(open_)}")
 

@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from percyd.core.document.parse import (
-    Document,
-    Parsed,
-    is_plan_file,
-    json_schema,
-    parse,
-    plan_id_of,
-)
+from percyd.core.document.names import is_plan_file, plan_id_of
+from percyd.core.document.parse import Document, Parsed, json_schema, parse
 from percyd.core.document.reading import NOT_YET
 from percyd.core.graph import topological
 
