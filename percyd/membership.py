@@ -75,10 +75,13 @@ class Membership:
         self.agent = _card(percyd)
         self._clones, locks = self._slots()
         # Taken last, so that a dying process lets go of it last: whoever finds it free
-        # wants to rescue what is in the slots.
-        locks.append(held.enter_context(FileLock(percyd.home.lock(self.agent.id))))
+        # wants to rescue what is in the slots. Nobody has tried that yet.
+        own = percyd.home.lock(self.agent.id)
+        locks.append(held.enter_context(FileLock(own)))
+        os.utime(own, (0, 0))
         keep = tuple(lock.fileno() for lock in locks)
-        workshop = _workshop(percyd, SystemProcesses(percyd.clock, keep, kill))
+        processes = held.enter_context(SystemProcesses(percyd.clock, keep, kill))
+        workshop = _workshop(percyd, processes)
         slots = [WorkSlot(workshop, clone) for clone in self._clones]
         store, clock = percyd.store, percyd.clock
         self.worker = Worker(store, self.agent, slots, clock, wake)
@@ -103,7 +106,11 @@ class Membership:
             lock = FileLock(percyd.home.lock(f"slot-{number}"))
             if lock.acquire():
                 self._held.callback(lock.release)
-                clones.append(SlotClone.open(percyd.home.slot(number), percyd.hub))
+                clone = SlotClone.open(percyd.home.slot(number), percyd.hub)
+                if clone.worktrees():
+                    # Whose programs had not ended yet when the dead were buried.
+                    _rescue_slot(percyd, clone.root)
+                clones.append(clone)
                 locks.append(lock)
             number += 1
         return clones, locks
@@ -174,12 +181,12 @@ def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
 
     An agent and the supervisors of its programs hold its lock file, so that a free lock
     says for certain that all of them are gone. What it left is rescued first. It may be
-    some time until its programs have ended: called in every turn, and cheap then. What
-    else lies in the slots and among the locks is seen to when a process is ``starting``.
+    some time until its programs have ended: called in every turn, and cheap then. Who
+    died before it joined had no task, and may have held slots in which others left work.
     """
     with ExitStack() as held:
-        dead = _the_dead(percyd, held, starting=starting)
-        if not dead and not starting:
+        dead, unborn = _the_dead(percyd, held, starting=starting)
+        if not dead and not unborn and not starting:
             return
         rescued, all_of_it = _rescue_leftovers(percyd)
         for agent in dead:
@@ -189,50 +196,64 @@ def bury_the_dead(percyd: Percyd, *, starting: bool = False) -> None:
                 percyd.store.apply(
                     Depart(stamp, agent.id, lost=True, message=why, rescued=rescued)
                 )
+        for name in (*(agent.id for agent in dead), *unborn):
             if all_of_it:
-                percyd.home.lock(agent.id).unlink(missing_ok=True)
+                percyd.home.lock(name).unlink(missing_ok=True)
             else:
-                # Its task is free again; its work is tried again, see `_the_dead`.
-                percyd.home.lock(agent.id).touch()
+                # Its task is free again; its work is tried again, see `_was_tried`.
+                percyd.home.lock(name).touch()
         percyd.hub.forget_the_dead()
-        _sweep_the_unborn(percyd)
 
 
-def _the_dead(percyd: Percyd, held: ExitStack, *, starting: bool) -> list[Agent]:
-    """The agents whose lock files have been left; ``held`` has their locks now."""
+def _the_dead(
+    percyd: Percyd, held: ExitStack, *, starting: bool
+) -> tuple[list[Agent], list[str]]:
+    """The agents whose lock files have been left, and those that never joined.
+
+    ``held`` has their locks now.
+    """
     known = percyd.store.state.snapshot.agents
     dead: list[Agent] = []
+    unborn: list[str] = []
     for path in sorted(percyd.home.locks.glob("*.lock")):
         agent = known.get(path.stem)
-        if agent is None or (not starting and _was_tried(percyd, path, agent)):
+        if agent is None and not _has_lived(percyd, path):
+            continue
+        if not starting and _was_tried(percyd, path, agent):
             continue
         lock = FileLock(path)
         if lock.acquire():
             held.callback(lock.release)
-            dead.append(agent)
-    return dead
+            if agent is None:
+                unborn.append(path.stem)
+            else:
+                dead.append(agent)
+    return dead, unborn
 
 
-def _was_tried(percyd: Percyd, lock: Path, agent: Agent) -> bool:
-    """Whether what a departed agent left could not be pushed only a moment ago."""
-    if agent.status is AgentStatus.JOINED:
-        return False
+def _has_lived(percyd: Percyd, lock: Path) -> bool:
+    """Whether it is an agent's, and not only just being made.
+
+    Between the making of the file and its locking somebody else might take it; whoever
+    holds it has written his process id, and nobody takes long for that.
+    """
     with suppress(OSError):
-        now = percyd.clock.now().timestamp()
-        return abs(now - lock.stat().st_mtime) < _AGAIN_S
+        is_written = lock.stat().st_size > 0 or not _is_new(percyd, lock)
+        return is_written and re.search(AGENT_PATTERN, lock.stem) is not None
     return False
 
 
-def _sweep_the_unborn(percyd: Percyd) -> None:
-    """Remove the lock files of agents that died, or were refused, before they joined."""
-    known = percyd.store.state.snapshot.agents
-    for path in percyd.home.locks.glob("*.lock"):
-        if path.stem in known or not re.search(AGENT_PATTERN, path.stem):
-            continue
-        lock = FileLock(path)
-        if lock.acquire():
-            path.unlink(missing_ok=True)
-            lock.release()
+def _was_tried(percyd: Percyd, lock: Path, agent: Agent | None) -> bool:
+    """Whether what a departed agent left could not be pushed only a moment ago."""
+    if agent is not None and agent.status is AgentStatus.JOINED:
+        return False
+    with suppress(OSError):
+        return _is_new(percyd, lock)
+    return False
+
+
+def _is_new(percyd: Percyd, lock: Path) -> bool:
+    return abs(percyd.clock.now().timestamp() - lock.stat().st_mtime) < _AGAIN_S
 
 
 def _rescue_leftovers(percyd: Percyd) -> tuple[dict[Key, Oid], bool]:
@@ -244,12 +265,20 @@ def _rescue_leftovers(percyd: Percyd) -> tuple[dict[Key, Oid], bool]:
         if not lock.acquire():
             continue
         try:
-            clone = SlotClone.open(folder, percyd.hub)
-            found |= rescue_leftovers(percyd.hub, clone, percyd.clock)
-            all_of_it = all_of_it and not clone.worktrees()
-        except PercydError as error:
-            log.error("not rescued", extra={"path": str(folder), "why": str(error)})
-            all_of_it = False
+            rescued, whole = _rescue_slot(percyd, folder)
         finally:
             lock.release()
+        found |= rescued
+        all_of_it = all_of_it and whole
     return found, all_of_it
+
+
+def _rescue_slot(percyd: Percyd, folder: Path) -> tuple[dict[Key, Oid], bool]:
+    """The same of one slot, whose lock is held here."""
+    try:
+        clone = SlotClone.open(folder, percyd.hub)
+        found = rescue_leftovers(percyd.hub, clone, percyd.clock)
+        return found, not clone.worktrees()
+    except PercydError as error:
+        log.error("not rescued", extra={"path": str(folder), "why": str(error)})
+        return {}, False
