@@ -2,7 +2,8 @@
 
 The other half is `percyd.work.supervisor`, which runs as a process of its own. percyd
 holds its standard input open for as long as the program may live: whatever ends
-percyd, ``kill -9`` included, also ends everything that the program has started.
+percyd, ``kill -9`` included, also ends everything that the program has started. One
+that says that all of its program is gone is kept for the next.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import psutil
 
@@ -114,7 +115,8 @@ class SystemProcesses:
 
     What ``keep`` names stays open in the supervisors, and never in the programs: a lock
     that such a descriptor holds is free only when percyd *and* all that it ran are gone.
-    Once ``kill`` is set, a program that is to stop gets no time to do so.
+    Once ``kill`` is set, a program that is to stop gets no time to do so. `close` ends
+    the supervisors that wait for another program.
     """
 
     def __init__(
@@ -126,6 +128,34 @@ class SystemProcesses:
         self._clock = clock
         self._keep = keep
         self._kill = kill or threading.Event()
+        self._guard = threading.Lock()
+        self._idle: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the supervisors that have nothing to do, and wait until they are gone."""
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for process in idle:
+            _cut_lifeline(process)
+        for process in idle:
+            _end(process, DRAIN_S)
+
+    def _take(self, command: Command) -> subprocess.Popen[bytes]:
+        """A supervisor that waits for a program, or a new one."""
+        while True:
+            with self._guard:
+                process = self._idle.pop() if self._idle else None
+            if process is None:
+                return _start(command, self._keep)
+            if process.poll() is None:
+                return process
+            _end(process, DRAIN_S)  # somebody has ended it meanwhile
 
     def run(
         self,
@@ -141,7 +171,7 @@ class SystemProcesses:
         started = self._clock.boot_s()
         with Output(log, bounds.log_bytes, on_line) as output:
             try:
-                process = _start(command, self._keep)
+                process = self._take(command)
             except OSError as error:
                 text = f"cannot start a supervisor: {error.strerror}"
                 return ProcessResult(Ending.COULD_NOT_START, message=text)
@@ -151,7 +181,11 @@ class SystemProcesses:
                 run.watch()
                 output.close_lines()
             finally:
-                run.close()
+                if run.is_done:
+                    with self._guard:
+                        self._idle.append(process)
+                else:
+                    run.close()
             result = run.result()
             problems = [text for text in (result.message, output.problem) if text]
             return replace(
@@ -216,6 +250,8 @@ class _Run:
         self._kill = kill
         self._reports = bytearray()
         self._ending: Ending | None = None
+        #: Whether all of the program is gone, and its supervisor waits for another.
+        self.is_done = False
         self._give_up: float | None = None
 
     def send(self, command: Command) -> None:
@@ -253,6 +289,10 @@ class _Run:
                 elif self._kill.is_set() and self._stop.is_set():
                     # Its guard sees to what is left then.
                     _kill_below(self._process.pid)
+                if self._ending is None and "done" in self._said():
+                    self._drain(stdout.fileno())
+                    self.is_done = True
+                    return
 
     def _hear(self, fd: int, now: float) -> bool:
         """Take a report; false once the supervisor is gone."""
@@ -264,6 +304,17 @@ class _Run:
             self._give_up = now + self._bounds.grace_s + SLACK_S
         return bool(data)
 
+    def _drain(self, fd: int) -> None:
+        """Take what the program has printed last: nobody is left to print more."""
+        os.set_blocking(fd, False)
+        try:
+            while data := os.read(fd, CHUNK):
+                self._output.feed(data)
+        except BlockingIOError:
+            return
+        finally:
+            os.set_blocking(fd, True)
+
     def _check(self, now: float, started: float, heard: float) -> None:
         """End the run if a bound is crossed."""
         if self._stop.is_set():
@@ -274,28 +325,14 @@ class _Run:
             self._ending = Ending.IDLE
         else:
             return
-        self._cut_lifeline()
+        _cut_lifeline(self._process)
         self._give_up = now + self._bounds.grace_s + SLACK_S
-
-    def _cut_lifeline(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
 
     def close(self) -> None:
         """Make sure that nothing of this run is left."""
-        self._cut_lifeline()
+        _cut_lifeline(self._process)
         bounded = self._give_up is not None
-        try:
-            self._process.wait(DRAIN_S if bounded else self._bounds.grace_s + SLACK_S)
-        except subprocess.TimeoutExpired:
-            _kill_below(self._process.pid)
-            self._process.kill()
-            self._process.wait()
-        if self._process.returncode != 0:
-            _kill_session(self._process.pid)
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        _end(self._process, DRAIN_S if bounded else self._bounds.grace_s + SLACK_S)
 
     def _said(self) -> dict[str, Any]:
         """All that the supervisor has reported so far."""
@@ -339,6 +376,27 @@ class _Run:
         if self._ending is Ending.IDLE:
             return f"printed nothing for {self._bounds.idle_s:g} s"
         return "stopped"
+
+
+def _cut_lifeline(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _end(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """Wait until a supervisor without a lifeline is gone, and all that it ran."""
+    _cut_lifeline(process)
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        _kill_below(process.pid)
+        process.kill()
+        process.wait()
+    if process.returncode != 0:
+        _kill_session(process.pid)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def _kill_below(pid: int) -> None:

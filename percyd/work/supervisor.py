@@ -1,18 +1,20 @@
 """The parent of one task's processes: ends every one of them when percyd goes away.
 
 Run by `percyd.work.supervise` in an interpreter of its own, with the arguments FD...:
-each is held open until the tree is gone, and no program inherits it. Standard input
-brings what to run (``argv, cwd, env, stdin, grace_s``; `marshal`, after its length) and
-is then the lifeline: its end means "end the tree". Standard output belongs to the
-program, standard error carries the reports to percyd, one Python literal a line.
+each is held open until it ends, and no program inherits it. Standard input brings what
+to run (``argv, cwd, env, stdin, grace_s``; `marshal`, after its length) and is then the
+lifeline: its end means "end the tree". Standard output belongs to the program, standard
+error carries the reports to percyd, one Python literal a line.
 
-It starts once for each program, and is compiled, so it imports little: json, typing and
-contextlib would double its start, and an orderly end of the interpreter too (measured:
-46 ms of processor time then, 16 ms now).
+One program at a time, because a subreaper cannot tell apart what it adopts, and because
+PR_SET_PDEATHSIG fires when the spawning *thread* ends. Once all of a program is gone
+(``done``), it waits for the next one: starting an interpreter for each costs as much as
+all the git commands of a small task (measured: 16 ms of processor time, of 41). Where
+nothing adopts orphans, nobody can know that all is gone, and it ends with its program.
 
-A process of its own for each task, because a subreaper cannot tell apart what it
-adopts, and because PR_SET_PDEATHSIG fires when the spawning *thread* ends. On Linux it
-is two: a guard that does nothing but wait, and the supervisor proper below it. Whichever
+It imports little all the same: json, typing and contextlib would double its start.
+
+On Linux it is two processes: a guard that does nothing but wait, and the supervisor proper below it. Whichever
 of them is killed, by hand or for want of memory, the other one ends the tree. Only where
 both are killed within a moment can a program that left its session go on.
 """
@@ -59,8 +61,11 @@ def report(**fields: Any) -> None:
         return
 
 
-def read_spec() -> dict[str, Any] | None:
-    """What to run; None if percyd went away before it was sent."""
+def read_spec(wake: int) -> dict[str, Any] | None:
+    """What to run; None if nothing more is to be run, or percyd went away."""
+    while 0 not in (ready := select.select([wake, 0], [], [])[0]):
+        if is_stop(os.read(ready[0], 4096)):
+            return None
     length = read_exactly(LENGTH_BYTES)
     data = read_exactly(int.from_bytes(length)) if length else None
     spec: dict[str, Any] | None = marshal.loads(data) if data else None  # noqa: S302
@@ -96,7 +101,7 @@ def adopt_orphans() -> Any:
     return libc
 
 
-def become(spec: dict[str, Any], libc: Any, parent: int) -> NoReturn:
+def become(spec: dict[str, Any], libc: Any, parent: int, output: int) -> NoReturn:
     """In the child: turn into the program, or raise OSError or ValueError."""
     signal.set_wakeup_fd(-1)
     for signum in RESET_SIGNALS:
@@ -113,6 +118,7 @@ def become(spec: dict[str, Any], libc: Any, parent: int) -> NoReturn:
         # No errno name in front: only a missing *program* is reported with one.
         raise ValueError(f"{error.filename}: {error.strerror}") from error
     os.dup2(stdin, 0)
+    os.dup2(output, 1)
     os.dup2(1, 2)
     os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - no shell wanted
 
@@ -125,14 +131,14 @@ def explain(error: Exception, program: str) -> str:
     return str(error)
 
 
-def start(spec: dict[str, Any], libc: Any) -> tuple[int, str]:
-    """Start the program: its process id, and an error text or ''."""
+def start(spec: dict[str, Any], libc: Any, output: int) -> tuple[int, str]:
+    """Start the program, which prints to ``output``: its id, and an error text or ''."""
     read_end, write_end = os.pipe()
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
-            become(spec, libc, parent)
+            become(spec, libc, parent, output)
         except Exception as error:  # noqa: BLE001 - the only way out is the pipe
             os.write(write_end, explain(error, str(spec["argv"][0])).encode()[:4000])
         finally:
@@ -179,6 +185,7 @@ class Tree:
     def __init__(self, main: int, wake: int) -> None:
         self.main = main
         self.ended = False
+        self.is_stopped = False
         self._wake = wake
         self._childless = False
 
@@ -238,7 +245,7 @@ class Tree:
 
     def _rest(self, deadline: float) -> None:
         for fd in self.pause(min(POLL_S, deadline - time.monotonic())):
-            os.read(fd, 4096)
+            self.is_stopped |= is_stop(os.read(fd, 4096))
 
 
 def catch_signals() -> int:
@@ -252,15 +259,19 @@ def catch_signals() -> int:
     return read_end
 
 
-def watch(tree: Tree, wake: int) -> None:
-    """Wait until the program ends, or somebody wants it to."""
+def is_stop(data: bytes) -> bool:
+    """Whether one of the signals that came wants everything to end."""
+    return not {int(signum) for signum in STOP_SIGNALS}.isdisjoint(data)
+
+
+def watch(tree: Tree, wake: int) -> bool:
+    """Wait until the program ends; false if somebody wants everything to."""
     while not tree.ended:
         for fd in tree.pause(3600.0, 0):
             data = os.read(fd, 4096)
-            if fd == 0 and not data:
-                return
-            if fd == wake and not {int(s) for s in STOP_SIGNALS}.isdisjoint(data):
-                return
+            if (fd == 0 and not data) or (fd == wake and is_stop(data)):
+                return False
+    return True
 
 
 def guard(libc: Any, parent: int) -> int:
@@ -304,33 +315,43 @@ def has_children() -> bool:
 
 
 def supervise() -> int:
-    """Run one program and end its tree."""
+    """Run one program after the other, and end the tree of each."""
     wake = catch_signals()
-    spec = read_spec()
-    if spec is None:
-        return 0
-    try:
-        libc = adopt_orphans()
-        pid, problem = start(spec, libc)
-    except OSError as error:
-        problem, pid = f"cannot start a process: {error.strerror}", 0
-    if problem:
-        report(error=problem)
-        return 0
-    report(started=pid)
-    # Only the program may hold this pipe, or percyd would never see its end.
+    # Only a program may hold this pipe where its end is all that percyd can go by.
+    output = os.dup(1)
+    os.set_inheritable(output, False)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    tree = Tree(pid, wake)
-    grace_s = float(spec["grace_s"])
-    try:
-        watch(tree, wake)
-    finally:
-        tree.end(min(grace_s, LEFTOVER_GRACE_S) if tree.ended else grace_s)
+    libc = None
+    while (spec := read_spec(wake)) is not None:
+        try:
+            libc = libc or adopt_orphans()
+            pid, problem = start(spec, libc, output)
+        except OSError as error:
+            problem, pid = f"cannot start a process: {error.strerror}", 0
+        if problem:
+            report(error=problem)
+            return 0
+        report(started=pid)
+        if not LINUX:
+            os.close(output)
+        if not run_out(Tree(pid, wake), wake, float(spec["grace_s"])):
+            return 0
+        report(done=True)
     return 0
 
 
+def run_out(tree: Tree, wake: int, grace_s: float) -> bool:
+    """See a program to its end; whether another one may follow."""
+    goes_on = False
+    try:
+        goes_on = watch(tree, wake)
+    finally:
+        tree.end(min(grace_s, LEFTOVER_GRACE_S) if tree.ended else grace_s)
+    return goes_on and LINUX and tree.gone() and not tree.is_stopped
+
+
 def main() -> NoReturn:
-    """Run one program and end its tree, whatever becomes of this process."""
+    """Run programs and end their trees, whatever becomes of this process."""
     code = 1
     try:
         for kept in sys.argv[1:]:

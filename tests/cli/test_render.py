@@ -206,7 +206,7 @@ def test_a_plan_that_failed_says_why_once_and_where_no_row_does() -> None:
 
 
 def test_a_plan_that_is_done_and_has_not_landed_says_how() -> None:
-    entries = [plan("p", status="done"), plan("q", status="done")]
+    entries: list[Entry] = [plan("p", status="done"), plan("q", status="done")]
     assert "to land it:    percyd plan land p" in status_lines(entries)
 
 

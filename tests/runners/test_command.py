@@ -30,8 +30,8 @@ def do(runner: Runner, folder: Path, **changes: float) -> RunReport:
     bounds = Bounds(**{**values, **changes})  # type: ignore[arg-type]
     env = {"PATH": os.defpath, **start.env}
     command = Command(start.argv, folder, env, start.stdin)
-    processes = SystemProcesses(SystemClock())
-    return runner.finish(processes.run(command, bounds, None, threading.Event()))
+    with SystemProcesses(SystemClock()) as processes:
+        return runner.finish(processes.run(command, bounds, None, threading.Event()))
 
 
 def configured(*command: str, **more: object) -> CommandRunner:

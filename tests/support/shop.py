@@ -51,6 +51,7 @@ class Shop:
             git(self.clone, "push", "-q", "-u", "origin", "main")
         self.percyd = Percyd.open(self.clone, dict(os.environ))
         self.percyd.initialise("main")
+        self._processes = SystemProcesses(self.percyd.clock)
         self.leash = Leash()
         self.agent: Agent = agent()
         self.store.apply(Join(self.store.stamp(), self.agent))
@@ -62,6 +63,7 @@ class Shop:
         return self.percyd.store
 
     def close(self) -> None:
+        self._processes.close()
         self.percyd.close()
 
     def take_in(self, *tasks: Task, **fields: Any) -> None:
@@ -96,7 +98,7 @@ class Shop:
             hub=self.percyd.hub,
             home=self.percyd.home,
             clock=self.percyd.clock,
-            processes=SystemProcesses(self.percyd.clock),
+            processes=self._processes,
             runners=registry(config or Config()),
             environ=os.environ,
             author=None,

@@ -25,16 +25,17 @@ def gate(
     log: Path | None = None,
     stop: threading.Event | None = None,
 ) -> GateReport:
-    return run_gate(
-        SystemProcesses(SystemClock()),
-        command,
-        cwd,
-        ENV,
-        Bounds(timeout_s, idle_s, 1000, 0.2),
-        log,
-        stop or threading.Event(),
-        tree="t" * 40,
-    )
+    with SystemProcesses(SystemClock()) as processes:
+        return run_gate(
+            processes,
+            command,
+            cwd,
+            ENV,
+            Bounds(timeout_s, idle_s, 1000, 0.2),
+            log,
+            stop or threading.Event(),
+            tree="t" * 40,
+        )
 
 
 def test_a_gate_that_exits_with_0_has_passed(tmp_path: Path) -> None:

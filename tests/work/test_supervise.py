@@ -68,8 +68,8 @@ def run(
     on_line: Callable[[bytes], None] | None = None,
     keep: tuple[int, ...] = (),
 ) -> ProcessResult:
-    processes = SystemProcesses(SystemClock(), keep)
-    return processes.run(command, bounds, log, stop or threading.Event(), on_line)
+    with SystemProcesses(SystemClock(), keep) as processes:
+        return processes.run(command, bounds, log, stop or threading.Event(), on_line)
 
 
 def pids(text: str) -> list[int]:
@@ -401,6 +401,100 @@ processes.run(command, Bounds(600, 600, 1000, 2), None, threading.Event(), say)
     until(lock.acquire, "the lock is free", within_s=30)
     assert alive(programs) == []
     lock.release()
+
+
+# One supervisor for many programs
+
+
+def ran(processes: SystemProcesses, script: str, **changes: float) -> ProcessResult:
+    stop = threading.Event()
+    return processes.run(shell(script), bounds(**changes), None, stop)
+
+
+@linux_only
+def test_one_supervisor_runs_one_program_after_the_other_and_goes_at_the_end() -> None:
+    with SystemProcesses(SystemClock()) as processes:
+        results = [ran(processes, f"echo $PPID {n}; exit {n}") for n in range(20)]
+        assert [result.code for result in results] == list(range(20))
+        printed = [pids(result.tail) for result in results]
+        assert [number for _, number in printed] == list(range(20))
+        (supervisor,) = {parent for parent, _ in printed}
+        assert alive([supervisor]) == [supervisor]
+    assert alive([supervisor]) == []
+
+
+def descriptors(pid: int) -> list[str]:
+    folder = Path(f"/proc/{pid}/fd")
+    return [str(path.readlink()) for path in folder.iterdir()]
+
+
+@linux_only
+def test_what_a_program_leaves_running_is_gone_before_the_next_one_begins() -> None:
+    with SystemProcesses(SystemClock()) as processes:
+        first = ran(processes, "echo $PPID; trap '' TERM; setsid sleep 600 & echo $!")
+        supervisor, left = pids(first.tail)
+        assert alive([left]) == []
+        before = descriptors(supervisor)
+        second = ran(processes, "echo $PPID")
+        assert pids(second.tail) == [supervisor]
+        assert len(descriptors(supervisor)) == len(before)
+
+
+@linux_only
+@pytest.mark.parametrize("how", ["stop", "kill", "term", "missing", "guard"])
+def test_a_supervisor_that_was_disturbed_is_not_used_again(how: str) -> None:
+    with SystemProcesses(SystemClock()) as processes:
+        first = pids(ran(processes, "echo $PPID").tail)[0]
+        guard = psutil.Process(supervisor_of(first).pid)
+        match how:
+            case "stop":
+                stopped = ran(processes, "sleep 600", timeout_s=0.2)
+                assert stopped.ending is Ending.TIMED_OUT
+            case "missing":
+                gone = Command(("no-such-program",), Path("/"), {"PATH": PATH})
+                processes.run(gone, WIDE, None, threading.Event())
+            case "guard":
+                guard.kill()
+            case _:
+                name = signal.SIGKILL if how == "kill" else signal.SIGTERM
+                os.kill(first, name)
+        until(lambda: alive([first]) == [], "it is gone")
+        second = ran(processes, "echo $PPID")
+        assert (second.ending, second.code) == (Ending.EXITED, 0)
+        assert pids(second.tail) != [first]
+
+
+@linux_only
+def test_programs_at_the_same_time_have_supervisors_of_their_own(
+    tmp_path: Path,
+) -> None:
+    script = f"echo $PPID >> {tmp_path}/begun; until [ -e {tmp_path}/go ]; do sleep .01; done"
+    with SystemProcesses(SystemClock()) as processes:
+        threads = [
+            threading.Thread(target=ran, args=(processes, script)) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        begun = tmp_path / "begun"
+        until(lambda: begun.exists() and len(pids(begun.read_text())) == 3, "all run")
+        (tmp_path / "go").touch()
+        for thread in threads:
+            thread.join()
+        of_the_three = pids(begun.read_text())
+        assert len(set(of_the_three)) == 3
+        assert pids(ran(processes, "echo $PPID").tail)[0] in of_the_three
+    assert alive(of_the_three) == []
+
+
+@linux_only
+def test_much_output_at_the_very_end_is_all_there(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with SystemProcesses(SystemClock()) as processes:
+        for _ in range(20):
+            log.unlink(missing_ok=True)
+            script = "head -c 60000 /dev/zero; exec head -c 60000 /dev/zero"
+            processes.run(shell(script), WIDE, log, threading.Event())
+            assert log.stat().st_size == 120_000
 
 
 # Output
