@@ -43,12 +43,33 @@ def read_small(path: Path, limit: int = 4096) -> str | None:
         return None
 
 
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a real file, which has no second name to be written by, holds this."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - a descriptor
+            found = os.fstat(file.fileno())
+            return (
+                stat.S_ISREG(found.st_mode)
+                and found.st_nlink == 1
+                and found.st_size == len(content)
+                and file.read(len(content) + 1) == content
+            )
+    except OSError:
+        return False
+
+
 def write(path: Path, content: bytes) -> None:
     """Put a file in the place of whatever is at ``path``, in one step.
+
+    One that is there already, under no other name, stays: a new file costs some file
+    systems as much as a process.
 
     Raises:
         GitError: it cannot be written; what was there is untouched.
     """
+    if _holds(path, content):
+        return
     scratch = path.with_name(f".{path.name}.{os.getpid()}.new")
     remove(scratch)
     try:

@@ -27,10 +27,10 @@ _KEPT = frozenset({"HEAD", "config", "packed-refs", "objects", "worktrees", "ref
 #: percyd lists one branch for each worktree.
 _PACKED_LIMIT = 65_536
 #: What makes git look for settings, objects or parents somewhere else.
-_MISLEADING = (
-    *("commondir", "config.worktree", "shallow", "info", "hooks"),
-    "objects/info",
-)
+_MISLEADING = ("commondir", "config.worktree", "shallow", "info", "hooks")
+#: Where a repository says which other one it borrows objects from.
+_INFO = "info"
+_ALTERNATES = "alternates"
 #: What ``git init`` found out about the file system, and the kind of the object ids.
 _FROM_HUB = frozenset(
     {
@@ -93,9 +93,22 @@ def restore_settings(git_dir: Path, config: str, hub: Path) -> None:
     folders.write(git_dir / "config", config.encode())
     for name in _MISLEADING:
         folders.remove(git_dir / name)
-    alternates = git_dir / "objects" / "info" / "alternates"
-    alternates.parent.mkdir()
-    folders.write(alternates, _quoted(hub.absolute() / "objects") + b"\n")
+    info = git_dir / "objects" / _INFO
+    _keep_only(info, _ALTERNATES)
+    folders.write(info / _ALTERNATES, _quoted(hub.absolute() / "objects") + b"\n")
+
+
+def _keep_only(folder: Path, *names: str) -> None:
+    """Make a real folder that has nothing but what is called so; it may lack that too.
+
+    Made anew only if it has to be: that costs some file systems as much as a process.
+    """
+    if folders.is_real_folder(folder) and not (
+        {path.name for path in folder.iterdir()} - set(names)
+    ):
+        return
+    folders.remove(folder)
+    folder.mkdir()
 
 
 def _quoted(path: Path) -> bytes:
@@ -107,7 +120,8 @@ def _quoted(path: Path) -> bytes:
 def empty_objects(git_dir: Path) -> None:
     """Remove every object of the clone's own."""
     for path in (git_dir / "objects").iterdir():
-        folders.remove(path)
+        if path.name != _INFO:
+            folders.remove(path)
 
 
 def rewrite(git_dir: Path, refs: Mapping[str, Oid]) -> None:
@@ -118,8 +132,8 @@ def rewrite(git_dir: Path, refs: Mapping[str, Oid]) -> None:
     rows = "".join(f"{refs[ref]} {ref}\n" for ref in sorted(refs))
     header = "# pack-refs with: sorted\n"
     folders.write(git_dir / "packed-refs", (header + rows).encode())
-    folders.remove(git_dir / "refs")
-    (git_dir / "refs" / "heads").mkdir(parents=True)
+    _keep_only(git_dir / "refs", "heads")
+    _keep_only(git_dir / "refs" / "heads")
     for path in git_dir.iterdir():
         if path.name not in _KEPT:
             folders.remove(path)

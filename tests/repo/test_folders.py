@@ -103,6 +103,29 @@ def test_a_file_is_replaced_and_never_written_through(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
+def test_a_file_that_is_right_already_stays_unless_it_has_a_second_name(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "f"
+    folders.write(target, b"same")
+    before = target.stat().st_ino
+    folders.write(target, b"same")
+    assert target.stat().st_ino == before
+    # Whoever knows the other name could change it later.
+    (tmp_path / "second").hardlink_to(target)
+    folders.write(target, b"same")
+    assert target.stat().st_nlink == 1
+    (tmp_path / "second").write_bytes(b"other")
+    assert target.read_bytes() == b"same"
+    for content in (b"sam", b"same!", b"Same", b""):
+        folders.write(target, content)
+        assert target.read_bytes() == content
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    folders.write(link, target.read_bytes())
+    assert not link.is_symlink()
+
+
 def test_only_a_small_real_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text\n")
     (tmp_path / "link").symlink_to(tmp_path / "file")
