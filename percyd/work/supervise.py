@@ -14,7 +14,6 @@ import marshal
 import os
 import selectors
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,26 +21,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import psutil
-
 from percyd.clock import Clock
 from percyd.work.output import Output
 from percyd.work.supervisor import LENGTH_BYTES
-
-SUPERVISOR = Path(__file__).with_name("supervisor.py")
-#: Imports it, so that it is compiled once and not each time. The standard library's own
-#: modules go before those of its folder, which is the first argument.
-_BEGIN = (
-    "import sys; sys.path.append(sys.argv.pop(1)); import supervisor; supervisor.main()"
+from percyd.work.supervisors import (
+    DRAIN_S,
+    Supervisors,
+    cut_lifeline,
+    end,
+    kill_below,
 )
-#: What an interpreter may need to start; all else goes to the program alone.
-SUPERVISOR_ENV = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
 POLL_S = 0.1
 #: How much longer than the grace a supervisor may take: it kills for at most 10 s.
 SLACK_S = 15.0
-#: How long to read on once the supervisor is gone: only an escaped process (macOS)
-#: can still hold the pipe.
-DRAIN_S = 2.0
 CHUNK = 65536
 REPORT_BYTES = 16 * 1024
 #: The reports after which the program itself is no more.
@@ -126,10 +119,8 @@ class SystemProcesses:
         kill: threading.Event | None = None,
     ) -> None:
         self._clock = clock
-        self._keep = keep
         self._kill = kill or threading.Event()
-        self._guard = threading.Lock()
-        self._idle: list[subprocess.Popen[bytes]] = []
+        self._supervisors = Supervisors(keep)
 
     def __enter__(self) -> Self:
         return self
@@ -139,23 +130,7 @@ class SystemProcesses:
 
     def close(self) -> None:
         """End the supervisors that have nothing to do, and wait until they are gone."""
-        with self._guard:
-            idle, self._idle = self._idle, []
-        for process in idle:
-            _cut_lifeline(process)
-        for process in idle:
-            _end(process, DRAIN_S)
-
-    def _take(self, command: Command) -> subprocess.Popen[bytes]:
-        """A supervisor that waits for a program, or a new one."""
-        while True:
-            with self._guard:
-                process = self._idle.pop() if self._idle else None
-            if process is None:
-                return _start(command, self._keep)
-            if process.poll() is None:
-                return process
-            _end(process, DRAIN_S)  # somebody has ended it meanwhile
+        self._supervisors.close()
 
     def run(
         self,
@@ -171,7 +146,7 @@ class SystemProcesses:
         started = self._clock.boot_s()
         with Output(log, bounds.log_bytes, on_line) as output:
             try:
-                process = self._take(command)
+                process = self._supervisors.take(command.env)
             except OSError as error:
                 text = f"cannot start a supervisor: {error.strerror}"
                 return ProcessResult(Ending.COULD_NOT_START, message=text)
@@ -182,8 +157,7 @@ class SystemProcesses:
                 output.close_lines()
             finally:
                 if run.is_done:
-                    with self._guard:
-                        self._idle.append(process)
+                    self._supervisors.give_back(process)
                 else:
                     run.close()
             result = run.result()
@@ -195,24 +169,6 @@ class SystemProcesses:
                 truncated=output.truncated,
                 message="; ".join(problems),
             )
-
-
-def _start(command: Command, keep: tuple[int, ...]) -> subprocess.Popen[bytes]:
-    # Isolated, so that no variable or folder of the task can reach the interpreter.
-    # A session of its own, so that ^C at percyd's terminal does not reach the task.
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-I", "-S", "-X", "utf8", "-c", _BEGIN),
-            *(str(SUPERVISOR.parent), *map(str, keep)),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        env={k: command.env[k] for k in SUPERVISOR_ENV if k in command.env},
-        start_new_session=True,
-        pass_fds=keep,
-    )
 
 
 def _spec(command: Command, bounds: Bounds) -> bytes:
@@ -288,7 +244,7 @@ class _Run:
                     self._check(now, started, heard)
                 elif self._kill.is_set() and self._stop.is_set():
                     # Its guard sees to what is left then.
-                    _kill_below(self._process.pid)
+                    kill_below(self._process.pid)
                 if self._ending is None and "done" in self._said():
                     self._drain(stdout.fileno())
                     self.is_done = True
@@ -325,14 +281,14 @@ class _Run:
             self._ending = Ending.IDLE
         else:
             return
-        _cut_lifeline(self._process)
+        cut_lifeline(self._process)
         self._give_up = now + self._bounds.grace_s + SLACK_S
 
     def close(self) -> None:
         """Make sure that nothing of this run is left."""
-        _cut_lifeline(self._process)
+        cut_lifeline(self._process)
         bounded = self._give_up is not None
-        _end(self._process, DRAIN_S if bounded else self._bounds.grace_s + SLACK_S)
+        end(self._process, DRAIN_S if bounded else self._bounds.grace_s + SLACK_S)
 
     def _said(self) -> dict[str, Any]:
         """All that the supervisor has reported so far."""
@@ -376,40 +332,3 @@ class _Run:
         if self._ending is Ending.IDLE:
             return f"printed nothing for {self._bounds.idle_s:g} s"
         return "stopped"
-
-
-def _cut_lifeline(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _end(process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """Wait until a supervisor without a lifeline is gone, and all that it ran."""
-    _cut_lifeline(process)
-    try:
-        process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        _kill_below(process.pid)
-        process.kill()
-        process.wait()
-    if process.returncode != 0:
-        _kill_session(process.pid)
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
-
-
-def _kill_below(pid: int) -> None:
-    """The last resort for a supervisor that does not end: all that is below it."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-
-
-def _kill_session(session: int) -> None:
-    """The last resort for a supervisor that was killed: what its session still holds."""
-    for pid in psutil.pids():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(pid) == session:
-                psutil.Process(pid).kill()

@@ -15,7 +15,7 @@ import pytest
 
 from percyd.clock import SystemClock
 from percyd.home import FileLock
-from percyd.work import supervise
+from percyd.work import supervise, supervisors
 from percyd.work.supervise import (
     Bounds,
     Command,
@@ -586,10 +586,10 @@ def session_of(pid: int) -> int | None:
 def test_where_nothing_adopts_orphans_the_process_group_still_ends(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    source = Path(supervise.SUPERVISOR).read_text()
+    source = Path(supervisors.SUPERVISOR).read_text()
     elsewhere = tmp_path / "supervisor.py"
     elsewhere.write_text(source.replace('sys.platform == "linux"', "False"))
-    monkeypatch.setattr(supervise, "SUPERVISOR", elsewhere)
+    monkeypatch.setattr(supervisors, "SUPERVISOR", elsewhere)
     ignore = "trap '' TERM; sleep 600 & echo $!; (sleep 600 & echo $!); echo $$; "
     result = run(shell(ignore + "wait"), bounds(timeout_s=0.5))
     assert result.ending is Ending.TIMED_OUT
