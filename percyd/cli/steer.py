@@ -12,6 +12,7 @@ from percyd.cli.names import plan_ids, task_ids
 
 if TYPE_CHECKING:
     from percyd.core.operations.base import Operation
+    from percyd.core.snapshot import Snapshot
     from percyd.session import Percyd
     from percyd.state.tickets import Applied
 
@@ -83,12 +84,13 @@ def cancel_task(options: Options, task_id: str) -> None:
     from percyd.views.show import need_task
 
     with opened(options) as percyd:
-        before = need_task(percyd.refresh().snapshot, task_id)
+        before = percyd.refresh().snapshot
+        need_task(before, task_id)  # an unknown id, with the nearest
         operation = CancelTask(percyd.store.stamp(), task_id, _who(percyd))
         applied = percyd.store.apply(operation)
     names = []
     if applied.commit is not None:
-        names = [task_id, *_followers(applied, before.plan, task_id)]
+        names = [task_id, *_followers(before, applied.snapshot, task_id)]
     after = f", and with it: {', '.join(names[1:])}" if names[1:] else ""
     words = (f"{task_id} is cancelled", f"{task_id} is cancelled already")
     _tell(options, applied, {"task": task_id, "cancelled": names}, words, after)
@@ -158,19 +160,23 @@ def _held(applied: Applied, plan_id: str) -> list[str]:
     return sorted(task.id for task in held if task.plan == plan_id)
 
 
-def _followers(applied: Applied, plan_id: str, task_id: str) -> list[str]:
+def _followers(before: Snapshot, after: Snapshot, task_id: str) -> list[str]:
     """What was cancelled because of a task: all that hangs on it and had not ended."""
-    from percyd.core.edges import TaskStatus
+    from percyd.core.edges import DEAD, TaskStatus
+    from percyd.core.ids import plan_of
     from percyd.core.reasons import Reason
 
-    state = applied.snapshot.plans[plan_id]
+    state = after.plans[plan_of(task_id)]
     found: set[str] = set()
     queue = [task_id]
     while queue:
         for name in state.shape.dependents.get(queue.pop(), ()):
             task = state.tasks[name]
             why = task.reason.code if task.reason else None
-            gone = task.status is TaskStatus.CANCELLED
+            was = before.task(name)
+            gone = task.status is TaskStatus.CANCELLED and (
+                was is None or was.status not in DEAD
+            )
             if gone and why is Reason.DEPENDENCY_FAILED and name not in found:
                 found.add(name)
                 queue.append(name)

@@ -27,6 +27,16 @@ def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
     return Desk(shop.clone, capfd)
 
 
+def test_a_cancel_names_only_what_it_ends(desk: Desk) -> None:
+    two = "title: T\ntasks:\n- {id: x, title: X, run: 'true'}\n"
+    two += two.splitlines()[-1].replace("x", "y").replace("X", "Y") + "\n"
+    two += "- {id: z, title: Z, run: 'true', depends_on: [x, y]}\n"
+    (desk.clone / "t.yaml").write_text(two)
+    desk("plan", "submit", str(desk.clone / "t.yaml"))
+    assert desk("task", "cancel", "t.x") == "t.x is cancelled, and with it: t.z\n"
+    assert desk("task", "cancel", "t.y") == "t.y is cancelled\n"
+
+
 def test_every_move_says_what_it_did_and_is_already_so_the_second_time(
     desk: Desk,
 ) -> None:
