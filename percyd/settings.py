@@ -16,7 +16,10 @@ from percyd.core.ids import AGENT_BRANCHES, short_ref
 
 #: Known keys of later versions: refused by that name, not as a mistake in writing.
 LATER: Final = frozenset(
-    "workspace sandbox budget logs web notify runners.*.model".split()  # noqa: SIM905
+    (
+        *("workspace", "sandbox", "budget", "logs", "web", "notify"),
+        *("limits.max_depth", "runners.*.model"),
+    )
 )
 LATER_VALUES: Final = {
     "runners.*.type": ("claude", "codex", "gemini", "opencode", "aider"),
@@ -142,9 +145,6 @@ class LimitsConfig(Section):
     fix_rounds: Whole = Field(
         _LIMITS.fix_rounds,
         description="how often a `run` task whose work conflicts is run again",
-    )
-    max_depth: Whole = Field(
-        _LIMITS.max_depth, description="how deep tasks may start plans of their own"
     )
 
     def record(self) -> records.Limits:
