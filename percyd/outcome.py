@@ -23,7 +23,7 @@ class Outcome:
     plans: tuple[str, ...] = ()
 
     def summary(self, *, local: bool = False) -> str:
-        """What is done, and where it lies, and what was given back, in one line.
+        """What is done, and where it lies, what was given back or failed, in one line.
 
         Args:
             local: There is no remote: the branches are in the clone itself.
@@ -38,6 +38,8 @@ class Outcome:
         if self.given_back:
             were = "was" if self.given_back == 1 else "were"
             parts.append(f"{counted(self.given_back, 'task')} {were} given back")
+        if self.failed:
+            parts.append(f"not completed: {_named(self.failed)}")
         if not parts:
             return "nothing was to do" if self.good else self.words
         return "; ".join(parts)
@@ -93,7 +95,7 @@ class Ledger:
             key=lambda task: (task.status is not TaskStatus.FAILED, task.id),
         )
         return Outcome(
-            completed=len(new) - len(bad),
+            completed=sum(task.status is TaskStatus.COMPLETED for task in new),
             given_back=sum(1 for task in bad if self._was_given_back(task)),
             failed=tuple(task for task in bad if task.status in ENDED),
             waiting=tuple(task for task in bad if task.status not in ENDED),

@@ -207,11 +207,7 @@ class Percyd:
             read_s = self.home.last_read.stat().st_mtime
         return State(tip, snapshot, datetime.fromtimestamp(read_s, UTC), 0)
 
-    def warnings(self, snapshot: Snapshot) -> list[str]:
-        """What a person should know beside the state, each in one line."""
-        return [*self._remote_warnings(), *self._not_taken_in(snapshot)]
-
-    def _not_taken_in(self, snapshot: Snapshot) -> list[str]:
+    def not_taken_in(self, snapshot: Snapshot) -> list[str]:
         """Plan files of the work tree that are no plans; why not takes a longer look."""
         from percyd.core.document.names import FOLDER, is_plan_file, plan_id_of
 
@@ -227,13 +223,12 @@ class Percyd:
         if not new:
             return []
         more = f" and {len(new) - 3} more" if len(new) > 3 else ""
-        why = "percyd plan check FILE says what is wrong with a file"
+        what = "percyd serve takes in what is committed on the base branch and good"
         names = f"{', '.join(new[:3])}{more}"
-        return [
-            f"not taken in: {names}; percyd serve takes in what is committed, {why}"
-        ]
+        return [f"not taken in: {names}; {what}, percyd doctor says what is not"]
 
-    def _remote_warnings(self) -> list[str]:
+    def warnings(self) -> list[str]:
+        """What a person should know of the remote beside the state, each in one line."""
         try:
             delayed = [f"{what}; {hint}" for what, hint in self.checked_out()]
             return [*delayed, *self._base_warnings()]

@@ -27,6 +27,32 @@ def test_what_was_given_back_is_said_once_and_by_the_loop_that_held_it() -> None
     assert next_one == "waiting: p.a (submitted), p.b (submitted)"
 
 
+def test_a_task_that_an_edit_took_out_is_neither_done_nor_failed() -> None:
+    before = build([plan("p"), task("p", "a")])
+    removed = task(
+        "p", "a", status="cancelled", reason=Why(code=Reason.REMOVED, message="gone")
+    )
+    outcome = Ledger(before).outcome(build([plan("p"), removed]), ())
+    assert outcome.good
+    assert outcome.summary() == "nothing was to do"
+
+
+def test_a_summary_keeps_quiet_of_no_failure() -> None:
+    before = build([plan("p"), task("p", "a"), task("p", "b")])
+    why = Why(code=Reason.ATTEMPTS_EXHAUSTED)
+    after = build(
+        [
+            plan("p"),
+            task("p", "a", status="completed"),
+            task("p", "b", status="failed", reason=why),
+        ]
+    )
+    assert Ledger(before).outcome(after, ()).summary(local=True) == (
+        "1 task completed and merged into percy/plan/p; "
+        "not completed: p.b (attempts_exhausted)"
+    )
+
+
 def test_the_summary_says_where_the_work_lies_only_if_that_is_so() -> None:
     both = Outcome(completed=2, given_back=3, plans=("p",))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import sys
 
 import click
@@ -72,6 +73,8 @@ def cli() -> None:
 
 def main() -> None:
     """The ``percyd`` program."""
+    # What a command has to say it says itself; only loops have a log.
+    logging.getLogger("percyd").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A title may hold what the terminal's encoding does not.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +22,10 @@ from percyd.cli.plan_graph import graph
 from percyd.cli.plan_land import land
 from percyd.cli.plan_new import new
 from percyd.cli.steer import cancel_plan, pause, rerun, resume
-from percyd.errors import InvalidPlan, NotARepository, UsageError
+from percyd.errors import InvalidPlan, NotARepository, PercydError, UsageError
+
+if TYPE_CHECKING:
+    from percyd.session import Percyd
 
 #: One byte more than a document may have: enough to see that it has too many.
 _READ_BYTES = 4 * 1024 * 1024 + 1
@@ -164,4 +169,22 @@ def show(options: Options, plan_id: str) -> None:
 
     with reading(options) as (percyd, state, _):
         found = plan_show(with_archived(percyd.hub.reader, state, plan_id), plan_id)
-        options.show(found, lambda c: render_plan(c, found))
+        missing = 0 if options.json else _not_in_its_base(percyd, found)
+        options.show(found, lambda c: render_plan(c, found, missing))
+
+
+def _not_in_its_base(percyd: Percyd, found: Mapping[str, Any]) -> int:
+    """How many commits up to a plan's file were not on the remote's base branch.
+
+    The work of a plan starts from what the remote has: a file that was committed
+    together with code, and taken in before that was pushed, is ahead of its own base.
+    """
+    from percyd.repo.discover import count_between
+
+    base, at = found["base_commit"], found["source"]["commit"]
+    if found["source"]["kind"] != "file" or not base or not at:
+        return 0
+    try:
+        return count_between(percyd.clone, base, at)
+    except PercydError:
+        return 0  # its commit is of another clone, or is gone

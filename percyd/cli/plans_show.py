@@ -16,6 +16,7 @@ from percyd.cli.tables import (
     line,
     paragraphs,
     reason_text,
+    several,
     styled,
     table,
     word,
@@ -137,12 +138,15 @@ def _completed(counts: Counter[str]) -> Text:
     return Text(f"{counts['completed']:,}/{counts.total():,}")
 
 
-def render_plan(console: Console, plan: Json) -> None:
-    """Show a `plan_show`: the plan, and its tasks in the order in which they can run."""
+def render_plan(console: Console, plan: Json, missing: int = 0) -> None:
+    """Show a `plan_show`: the plan, and its tasks in the order in which they can run.
+
+    So many commits before that of the plan's file are ``missing`` in its base.
+    """
     counts = plan["task_summary"]
     line(console, heading(plan, counts))
     render_progress(console, counts)
-    facts(console, _facts(plan))
+    facts(console, _facts(plan, missing))
     if plan["description"]:
         console.print()
         paragraphs(console, plan["description"], 2)
@@ -154,11 +158,17 @@ def render_plan(console: Console, plan: Json) -> None:
         line(console, Text(more, "dim"), 2)
 
 
-def _facts(plan: Json) -> Iterator[tuple[str, Text]]:
+def _facts(plan: Json, missing: int) -> Iterator[tuple[str, Text]]:
     source, result = plan["source"], plan["result"] or {}
     yield "paused", reason_text(pause(plan))
     yield "reason", reason_text(plan["reason"])
     yield "base", styled(f"{plan['base_branch']} at {brief(plan['base_commit'])}")
+    if missing > 1:  # the plan's own commit may be one of them
+        n = several(missing, "commit")
+        yield (
+            "",
+            Text(f"without the last {n} up to the plan: not pushed by then", "yellow"),
+        )
     yield "branch", styled(short_ref(plan_branch(plan["id"])))
     if result.get("commit"):
         yield "result", Text(brief(result["commit"]))

@@ -73,6 +73,11 @@ def render_status(
     line(console, Text(read, "dim"))
 
 
+def _first_failed(block: Block) -> str | None:
+    rows = (row for row in block.rows if row.kind is Kind.FAILED)
+    return next((row.task["id"] for row in rows), None)
+
+
 def _is_short(block: Block) -> bool:
     return block.plan["status"] in OVER
 
@@ -83,15 +88,14 @@ def _render_block(console: Console, block: Block) -> None:
     if not _is_short(block):
         render_progress(console, block.counts)
     # What has failed says why in its own row.
-    has_rows = any(row.kind is Kind.FAILED for row in block.rows)
-    reason = None if has_rows else plan["reason"]
+    reason = None if _first_failed(block) else plan["reason"]
     for why in filter(None, (pause(plan), reason)):
         wrapped(console, reason_text(why), 2)
     table(console, [task_cells(console, row.task) for row in block.rows], 2)
     if block.hidden:
         total = sum(block.hidden.values())
-        words = joined([Text(f"and {total:,} more:"), count_words(block.hidden)], " ")
-        line(console, words, 2)
+        more = f"and {total:,} more:" if block.rows else "not shown:"
+        line(console, joined([Text(more), count_words(block.hidden)], " "), 2)
 
 
 def render_agent_list(console: Console, agents: Sequence[Json]) -> None:
@@ -143,6 +147,14 @@ def _render_hints(console: Console, blocks: Sequence[Block]) -> None:
     if name := first.get(Kind.FAILED):
         hints.append(f"why it failed: percyd task show {name}")
         hints.append(f"to try again:  percyd task retry {name}")
+    for block in blocks:
+        name = plain(block.plan["id"])
+        if block.plan["status"] == "failed" and not _first_failed(block):
+            hints.append(f"to do it anew: percyd plan rerun {name}")
+            hints.append(f"to give it up: percyd plan cancel {name}")
+            break
+    if paused := [b.plan for b in blocks if pause(b.plan)]:
+        hints.append(f"to go on:      percyd plan resume {plain(paused[0]['id'])}")
     done = [b.plan for b in blocks if b.plan["status"] == "done"]
     if to_land := [p for p in done if not (p["result"] or {}).get("landed_into")]:
         hints.append(f"to land it:    percyd plan land {plain(to_land[0]['id'])}")

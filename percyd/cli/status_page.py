@@ -34,6 +34,7 @@ class StatusPage:
         self._settled_too = whole or options.json
         self._archived_too = whole and not options.json
         self._left_out = 0
+        self._not_taken_in: list[str] = []
 
     def show(self, *, watch: bool) -> None:
         """Show the newest state; else the last known one, and why it is that."""
@@ -49,7 +50,7 @@ class StatusPage:
             self._document(state)
             follow(self._options, self._percyd, state, self._document, self._page)
             return
-        warnings = [] if self._options.json else self._percyd.warnings(state.snapshot)
+        warnings = [] if self._options.json else self._percyd.warnings()
         self._show(state, warnings)
 
     def _show(self, state: State, warnings: Sequence[str]) -> None:
@@ -87,6 +88,7 @@ class StatusPage:
         self, state: State, seen: dict[str, float] | None = None
     ) -> dict[str, Any]:
         snapshot = self._snapshot(state)
+        self._not_taken_in = self._percyd.not_taken_in(state.snapshot)
         found = cluster_status(
             state.tip,
             state.read_at,
@@ -118,4 +120,5 @@ class StatusPage:
     ) -> None:
         from percyd.cli.status import render_status
 
-        render_status(console, document, warnings, self._left_out, limit)
+        more = [*warnings, *self._not_taken_in]
+        render_status(console, document, more, self._left_out, limit)

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from percyd.core.document.names import plan_id_of
+from percyd.core.edges import CLOSED
 from percyd.core.ids import STATE_REF, short_ref
 from percyd.core.records import FORMAT
+from percyd.core.snapshot import Snapshot
 from percyd.core.words import counted
 from percyd.doctor.check import Check, fine, problem, warning
 from percyd.errors import InvalidConfig, InvalidPlan, NotInitialised, StateRefused
 from percyd.intake.base import base_branch
 from percyd.intake.documents import read
+from percyd.intake.files import PlanFile
 from percyd.repo.remotes import folder_of
 from percyd.repo.runner import mask
 from percyd.repo.values import Heads
@@ -88,7 +91,10 @@ def state(percyd: Percyd) -> Iterator[Check]:
 
 
 def plans(percyd: Percyd) -> Iterator[Check]:
-    """Which committed plan files are not taken in, and can never be as they are?"""
+    """Which committed plan files are not taken in, and can never be as they are?
+
+    The same of edits: an open plan goes on as it was.
+    """
     try:
         snapshot = percyd.store.state.snapshot
     except (NotInitialised, StateRefused):
@@ -96,7 +102,7 @@ def plans(percyd: Percyd) -> Iterator[Check]:
     waiting = 0
     for file in percyd.intake.files():
         plan, problem = plan_id_of(file.name)
-        if plan in snapshot.plans or plan in snapshot.archived:
+        if not file.problem and not _is_news(file, snapshot):
             continue
         try:
             if problem or file.problem:
@@ -111,9 +117,18 @@ def plans(percyd: Percyd) -> Iterator[Check]:
                 f"mend {file.path} and commit it; percyd plan check names everything",
             )
         else:
-            waiting += 1
+            waiting += plan not in snapshot.plans
     rest = f"; {counted(waiting, 'file')} waits for percyd serve" if waiting else ""
     yield fine("plans", f"{counted(len(snapshot.plans), 'plan')} taken in{rest}")
+
+
+def _is_news(file: PlanFile, snapshot: Snapshot) -> bool:
+    """Whether a file is no plan yet, or has changed since its open plan was taken in."""
+    name = plan_id_of(file.name)[0]
+    plan = snapshot.plan(name)
+    if plan is None:
+        return name not in snapshot.archived
+    return plan.record.status not in CLOSED and plan.record.source.blob != file.blob
 
 
 def checkouts(percyd: Percyd) -> Iterator[Check]:

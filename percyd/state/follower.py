@@ -222,7 +222,8 @@ class Follower:
             try:
                 self._keep(state.tip)
             except PercydError as error:
-                log.warning("tip not remembered", extra={"why": str(error)})
+                # Another process moves it on at this moment; the next change tries again.
+                log.info("tip not remembered", extra={"why": str(error)})
 
     def _keep(self, tip: Oid) -> None:
         """Move what is remembered onwards, and never aside (S12)."""

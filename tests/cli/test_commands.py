@@ -664,3 +664,20 @@ def test_the_demo_leaves_nothing_behind_however_it_ends(tmp_path: Path) -> None:
     done = finish(start("demo", "--slots", "0", cwd=tmp_path, TMPDIR=str(tmp_path)))
     assert done.code == 2
     assert list(tmp_path.glob("percyd-demo-*")) == []
+
+
+def test_what_a_loop_would_log_is_no_stray_word_of_a_command() -> None:
+    script = (
+        "import logging, sys; sys.argv = ['percyd', '--version']\n"
+        "from percyd.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: logging.getLogger('percyd.state').warning('stray')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )
+    assert (done.stdout.startswith("percyd, version"), done.stderr) == (True, "")

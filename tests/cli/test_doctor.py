@@ -230,4 +230,17 @@ def test_a_committed_plan_that_can_never_be_taken_in_is_named(user: NewUser) -> 
     assert "1 file waits" in found(done, "ok")["plans"]["message"]
 
 
+def test_an_edit_that_an_open_plan_does_not_follow_is_named(user: NewUser) -> None:
+    good = {"title": "Good", "tasks": [{**_TASK, "specialization": ["nobody"]}]}
+    user.commit_plan("good.yaml", good)
+    user.percyd("plan", "submit", ".percy/plans/good.yaml")
+    user.commit_plan("good.yaml", {**good, "tasks": [{"id": "a"}]})
+
+    done = user.percyd("doctor", "--json")
+
+    (said,) = found(done, "warning").values()
+    assert said["message"].startswith(".percy/plans/good.yaml:")
+    assert "waits" not in found(done, "ok")["plans"]["message"]
+
+
 _TASK = {"id": "a", "title": "A", "run": "true"}

@@ -205,6 +205,16 @@ def test_a_plan_that_failed_says_why_once_and_where_no_row_does() -> None:
     assert "  cancelled: by Tess" in lines
 
 
+def test_what_waits_for_a_person_says_the_command() -> None:
+    held = plan("p", paused=why(Reason.PAUSED_BY_USER, "later"))
+    lines = status_lines([held, task("p", "a")])
+    assert "to go on:      percyd plan resume p" in lines
+    gone = plan("q", status="failed", reason=why(Reason.CANCELLED, "by Tess"))
+    lines = status_lines([gone, task("q", "a", status="cancelled")])
+    assert "to do it anew: percyd plan rerun q" in lines
+    assert "to give it up: percyd plan cancel q" in lines
+
+
 def test_a_plan_that_is_done_and_has_not_landed_says_how() -> None:
     entries: list[Entry] = [plan("p", status="done"), plan("q", status="done")]
     assert "to land it:    percyd plan land p" in status_lines(entries)
@@ -460,6 +470,14 @@ def test_a_plan_in_full() -> None:
     order = [line.split()[0] for line in lines[-8:]]
     assert order.index("model") < order.index("tax") < order.index("pdf")
     assert order[-1] == "e2e"
+
+
+def test_a_plan_says_what_its_base_has_not() -> None:
+    shown = plan_show(build([plan("shop"), task("shop", "a")]), "shop")
+    words = "without the last 3 commits up to the plan: not pushed by then"
+    assert words in printed(lambda c, p: render_plan(c, p, 3), shown)
+    # The commit of the file itself need not be there.
+    assert "without" not in printed(lambda c, p: render_plan(c, p, 1), shown)
 
 
 def test_a_plan_of_many_tasks_is_cut() -> None:

@@ -196,7 +196,8 @@ def _cancelled(
 def _refuse_closed(plan: Plan, op: Op) -> None:
     if plan.status in CLOSED:
         raise IllegalTransition(
-            f"plan {plan.id} is {plan.status}; {op} needs a plan that is open",
+            f"plan {plan.id} is {plan.status}; {op} needs a plan that is open"
+            + " or has failed" * (op is Op.CANCEL),
             hint=_PLAN_WAYS[plan.status].format(plan.id),
         )
 
