@@ -146,20 +146,14 @@ class SystemProcesses:
         started = self._clock.boot_s()
         with Output(log, bounds.log_bytes, on_line) as output:
             try:
-                process = self._supervisors.take(command.env)
+                while True:
+                    run, is_new = self._once(command, bounds, output, stop)
+                    if is_new or not run.is_untouched:
+                        break
             except OSError as error:
                 text = f"cannot start a supervisor: {error.strerror}"
                 return ProcessResult(Ending.COULD_NOT_START, message=text)
-            run = _Run(self._clock, process, bounds, output, stop, self._kill)
-            try:
-                run.send(command)
-                run.watch()
-                output.close_lines()
-            finally:
-                if run.is_done:
-                    self._supervisors.give_back(process)
-                else:
-                    run.close()
+            output.close_lines()
             result = run.result()
             problems = [text for text in (result.message, output.problem) if text]
             return replace(
@@ -169,6 +163,26 @@ class SystemProcesses:
                 truncated=output.truncated,
                 message="; ".join(problems),
             )
+
+    def _once(
+        self, command: Command, bounds: Bounds, output: Output, stop: threading.Event
+    ) -> tuple[_Run, bool]:
+        """Run it under the next supervisor; and whether that is a new one.
+
+        One that waited may have been killed at this very moment: then it has not said
+        that it took the program, and another one may.
+        """
+        process, is_new = self._supervisors.take(command.env)
+        run = _Run(self._clock, process, bounds, output, stop, self._kill)
+        try:
+            run.send(command)
+            run.watch()
+        finally:
+            if run.is_done:
+                self._supervisors.give_back(process)
+            else:
+                run.close()
+        return run, is_new
 
 
 def _spec(command: Command, bounds: Bounds) -> bytes:
@@ -209,6 +223,11 @@ class _Run:
         #: Whether all of the program is gone, and its supervisor waits for another.
         self.is_done = False
         self._give_up: float | None = None
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the program was not begun for certain, and for no bound's sake."""
+        return self._ending is None and "taken" not in self._said()
 
     def send(self, command: Command) -> None:
         """Tell the supervisor what to run."""

@@ -323,6 +323,8 @@ def supervise() -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     libc = None
     while (spec := read_spec(wake)) is not None:
+        # Before it is begun: where this is not said, another supervisor may run it.
+        report(taken=True)
         try:
             libc = libc or adopt_orphans()
             pid, problem = start(spec, libc, output)

@@ -40,8 +40,10 @@ class Supervisors:
         self._guard = threading.Lock()
         self._idle: list[subprocess.Popen[bytes]] = []
 
-    def take(self, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """One that waits for a program, or a new one; ``env`` is for its interpreter.
+    def take(self, env: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], bool]:
+        """One that waits for a program, or a new one, and whether it is new.
+
+        ``env`` is for its interpreter.
 
         Raises:
             OSError: none can be started.
@@ -50,9 +52,9 @@ class Supervisors:
             with self._guard:
                 process = self._idle.pop() if self._idle else None
             if process is None:
-                return _start(env, self._keep)
+                return _start(env, self._keep), True
             if process.poll() is None:
-                return process
+                return process, False
             end(process, DRAIN_S)  # somebody has ended it meanwhile
 
     def give_back(self, process: subprocess.Popen[bytes]) -> None:

@@ -465,6 +465,21 @@ def test_a_supervisor_that_was_disturbed_is_not_used_again(how: str) -> None:
 
 
 @linux_only
+def test_one_that_is_killed_at_the_moment_of_the_next_program_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    """Its guard takes a moment longer to end, so that it seems to be there."""
+    ran_by = tmp_path / "ran"
+    with SystemProcesses(SystemClock()) as processes:
+        for number in range(30):
+            supervisor = pids(ran(processes, "echo $PPID").tail)[0]
+            os.kill(supervisor, signal.SIGKILL)
+            result = ran(processes, f"echo {number} >> {ran_by}")
+            assert (result.ending, result.code) == (Ending.EXITED, 0), result
+    assert pids(ran_by.read_text()) == list(range(30))
+
+
+@linux_only
 def test_programs_at_the_same_time_have_supervisors_of_their_own(
     tmp_path: Path,
 ) -> None:
