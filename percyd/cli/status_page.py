@@ -34,7 +34,7 @@ class StatusPage:
         self._settled_too = whole or options.json
         self._archived_too = whole and not options.json
         self._left_out = 0
-        self._not_taken_in: list[str] = []
+        self._live: Snapshot | None = None
 
     def show(self, *, watch: bool) -> None:
         """Show the newest state; else the last known one, and why it is that."""
@@ -88,7 +88,7 @@ class StatusPage:
         self, state: State, seen: dict[str, float] | None = None
     ) -> dict[str, Any]:
         snapshot = self._snapshot(state)
-        self._not_taken_in = self._percyd.not_taken_in(state.snapshot)
+        self._live = state.snapshot
         found = cluster_status(
             state.tip,
             state.read_at,
@@ -120,5 +120,5 @@ class StatusPage:
     ) -> None:
         from percyd.cli.status import render_status
 
-        more = [*warnings, *self._not_taken_in]
-        render_status(console, document, more, self._left_out, limit)
+        new = self._percyd.not_taken_in(self._live) if self._live is not None else []
+        render_status(console, document, [*warnings, *new], self._left_out, limit)
