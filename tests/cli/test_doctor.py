@@ -175,6 +175,7 @@ def test_a_dead_agent_and_what_it_left_are_named_until_the_next_start(
     assert any(f"work of p.a/1 was pushed to {rescue}" in line for line in mended)
     assert any("attempt 1 at p.a was ended" in line for line in mended)
     assert {line.split()[0] for line in mended[:-1]} == {"ok"}
+    assert mended[-1] == f"all {len(mended) - 1} ok"
     assert rescue in user.refs()
     assert "nothing to mend" in user.percyd("doctor", "--fix").out
 
