@@ -112,8 +112,14 @@ def _keep_only(folder: Path, *names: str) -> None:
 
 
 def _quoted(path: Path) -> bytes:
-    """A path as git's list of alternates has it; quoted, it may hold a newline."""
-    raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    """A path as git's list of alternates has it; quoted, it may hold a newline.
+
+    Only then: readers of repositories that are not git do not know of quotes (gitdb).
+    """
+    raw = os.fsencode(path)
+    if b"\n" not in raw:
+        return raw
+    raw = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'"%s"' % raw.replace(b"\n", b"\\n")
 
 
@@ -130,7 +136,8 @@ def rewrite(git_dir: Path, refs: Mapping[str, Oid]) -> None:
     The refs are in place before the old ones go: a crash loses none.
     """
     rows = "".join(f"{refs[ref]} {ref}\n" for ref in sorted(refs))
-    header = "# pack-refs with: sorted\n"
+    # All of it is true of branches, and gitdb reads no other header.
+    header = "# pack-refs with: peeled fully-peeled sorted\n"
     folders.write(git_dir / "packed-refs", (header + rows).encode())
     _keep_only(git_dir / "refs", "heads")
     _keep_only(git_dir / "refs" / "heads")

@@ -189,10 +189,13 @@ def _spec(command: Command, bounds: Bounds) -> bytes:
     def text(value: str | Path) -> str:
         return os.fsencode(value).decode("utf-8", "surrogateescape")
 
+    # As a shell does that goes there: some programs work where it says they are.
+    env = {**command.env, "PWD": str(command.cwd)}
+    env.pop("OLDPWD", None)
     spec = {
         "argv": [text(word) for word in command.argv],
         "cwd": text(command.cwd),
-        "env": {text(k): text(v) for k, v in command.env.items()},
+        "env": {text(k): text(v) for k, v in env.items()},
         "stdin": text(command.stdin) if command.stdin else None,
         "grace_s": bounds.grace_s,
     }

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from git import GitDB, Repo
 
 from percyd.core.refs import Oid
 from percyd.errors import GitError
@@ -98,6 +99,19 @@ def test_the_clone_borrows_the_objects_of_the_hub_and_keeps_none_of_a_task(
     assert git(slot.git_dir, "cat-file", "-t", base) == "commit"
     assert not poisoned.exists()
     assert git(slot.git_dir, "config", "--get", "remote.origin.url", check=False) == ""
+
+
+def test_readers_that_are_not_git_find_branch_and_objects(
+    slot: SlotClone, base: Oid
+) -> None:
+    # Aider reads repositories so; gitdb knows less of both files than git does.
+    path = slot.checkout("p.t.1", BRANCH, base)
+    with pytest.warns(DeprecationWarning, match="GitDB"):
+        found = Repo(path, odbt=GitDB)
+    with found:
+        assert found.head.reference.path == BRANCH
+        assert found.head.commit.hexsha == base
+        assert [item.path for item in found.tree().blobs] == [".gitignore", "a.txt"]
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,18 @@ def test_it_gets_exactly_the_given_environment_folder_and_input(tmp_path: Path) 
     script = "import os, sys; print(sorted(os.environ.items()), os.getcwd(), input())"
     argv = (sys.executable, "-I", "-X", "utf8", "-c", script)
     result = run(Command(argv, tmp_path, env, stdin=prompt))
+    env["PWD"] = str(tmp_path)
     assert result.tail == f"{sorted(env.items())} {tmp_path} the prompt"
+
+
+def test_it_is_not_told_the_folder_of_whoever_started_percyd(tmp_path: Path) -> None:
+    # Some programs work where PWD says they are, whatever folder they were started in.
+    env = {"PATH": PATH, "PWD": "/elsewhere", "OLDPWD": "/before"}
+    argv = (sys.executable, "-c", "import os; print(os.environ)")
+    said = run(Command(argv, tmp_path, env)).tail
+    assert f"'PWD': '{tmp_path}'" in said
+    assert "elsewhere" not in said
+    assert "before" not in said
 
 
 def test_without_input_it_reads_an_end_of_file() -> None:
