@@ -15,7 +15,7 @@ from percyd.config import COMMITTED, LOCAL, Effective, load
 from percyd.core.ids import PLAN_REFS, short_ref
 from percyd.core.refs import Oid
 from percyd.errors import NotInitialised, PercydError, StateRefused, UsageError
-from percyd.home import Home, state_root, workspace_of
+from percyd.home import FileLock, Home, state_root, workspace_of
 from percyd.repo import discover
 from percyd.repo.discover import Clone
 from percyd.repo.hub import Hub
@@ -28,6 +28,7 @@ from percyd.state.git import GitBackend
 from percyd.state.kept import Kept
 
 if TYPE_CHECKING:
+    from percyd.core.records import Agent
     from percyd.core.snapshot import Snapshot
     from percyd.intake.scan import Intake
     from percyd.state.store import StateStore
@@ -107,6 +108,7 @@ class Percyd:
             clone=self.clone,
             config=self.effective.config,
             edits=Edits.of(self.store, self.hub, self.clone, Told(self.home.told)),
+            clock=self.clock,
         )
 
     def initialise(self, base: str | None) -> str:
@@ -226,6 +228,21 @@ class Percyd:
         what = "percyd serve takes in what is committed on the base branch and good"
         names = f"{', '.join(new[:3])}{more}"
         return [f"not taken in: {names}; {what}, percyd doctor says what is not"]
+
+    def own_agents(self, snapshot: Snapshot) -> tuple[list[Agent], list[Agent]]:
+        """The joined agents of this clone: who lives, and whose process is gone.
+
+        Of other machines nobody knows that before their leases are over.
+        """
+        from percyd.core.edges import AgentStatus
+
+        alive: list[Agent] = []
+        gone: list[Agent] = []
+        for name, agent in sorted(snapshot.agents.items()):
+            path = self.home.lock(name)
+            if agent.status is AgentStatus.JOINED and path.exists():
+                (gone if FileLock(path).holder() is None else alive).append(agent)
+        return alive, gone
 
     def warnings(self) -> list[str]:
         """What a person should know of the remote beside the state, each in one line."""

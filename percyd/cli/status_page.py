@@ -120,5 +120,17 @@ class StatusPage:
     ) -> None:
         from percyd.cli.status import render_status
 
-        new = self._percyd.not_taken_in(self._live) if self._live is not None else []
-        render_status(console, document, [*warnings, *new], self._left_out, limit)
+        found = [*warnings]
+        if self._live is not None:
+            found += self._gone(self._live)
+            found += self._percyd.not_taken_in(self._live)
+        render_status(console, document, found, self._left_out, limit)
+
+    def _gone(self, snapshot: Snapshot) -> list[str]:
+        """Agents of this clone that the state has alive, and whose process is gone."""
+        return [
+            f"the process of {agent.id} is gone: percyd serve or worker, started here, "
+            "takes its tasks up at once; others do after its lease of "
+            f"{agent.lease_s:g} s"
+            for agent in self._percyd.own_agents(snapshot)[1]
+        ]

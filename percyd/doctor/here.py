@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from percyd.core.edges import AgentStatus
 from percyd.doctor.check import Check, fine, problem, warning
 from percyd.errors import StateRefused
 from percyd.home import FileLock
@@ -71,21 +70,14 @@ def agents(percyd: Percyd) -> Iterator[Check]:
         state = percyd.last_known()
     except StateRefused:
         return  # said by `hub`, with what to do
-    known = state.snapshot.agents if state else {}
-    alive = 0
-    for path in sorted(percyd.home.locks.glob("*.lock")):
-        agent = known.get(path.stem)
-        if agent is None or agent.status is not AgentStatus.JOINED:
-            continue
-        if FileLock(path).holder() is not None:
-            alive += 1
-        else:
-            yield warning(
-                "agents",
-                f"the process of {agent.id} is gone, and its tasks are still its own",
-                _HOW_TO_RESCUE,
-            )
-    yield fine("agents", f"{alive} of this clone at work")
+    alive, gone = percyd.own_agents(state.snapshot) if state else ([], [])
+    for agent in gone:
+        yield warning(
+            "agents",
+            f"the process of {agent.id} is gone, and its tasks are still its own",
+            _HOW_TO_RESCUE,
+        )
+    yield fine("agents", f"{len(alive)} of this clone at work")
 
 
 def slots(percyd: Percyd) -> Iterator[Check]:

@@ -141,7 +141,8 @@ class Edits:
         """Tell of one version of a file, once for ever in this clone."""
         word = _word(error.code, file)
         if word not in self.told:
-            log.warning(error.code, extra={"plan": file.name, "why": str(error)})
+            said = "not taken in" if isinstance(error, PlanRenamed) else "not followed"
+            log.warning(said, extra={"plan": file.name, "why": str(error)})
             self.told.add(word)
 
     def _reconcile(

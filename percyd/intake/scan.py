@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from percyd.clock import Clock
 from percyd.core.document.names import FOLDER, is_plan_file, plan_id_of
 from percyd.core.edges import CLOSED
 from percyd.core.operations.base import Operation
@@ -65,6 +67,8 @@ MAY_PASS = (
     PushRefused,
     ContentionError,
 )
+#: A file that was saved so lately is about to be committed, seconds.
+_COMMITTING_S = 5.0
 #: What of the plans decides whether the files are looked at again.
 _Plans = frozenset[tuple[str, bool, str | None]]
 #: The base branch's tips: the local one, the remote's.
@@ -80,6 +84,7 @@ class Intake:
     clone: Clone
     config: Config
     edits: Edits
+    clock: Clock
     #: How a new plan is committed, where something is to travel behind it; what it is
     #: given besides is called before anything of that begins.
     apply: Callable[[Operation, Callable[[Applied], object]], Applied] | None = None
@@ -95,6 +100,7 @@ class Intake:
     _plans: _Plans = frozenset()
     _reported: set[tuple[str, str]] = field(default_factory=set)
     _mentioned: set[str] = field(default_factory=set)
+    _has_looked: bool = False
 
     def step(self, listed: Mapping[str, Oid] | None = None) -> list[Applied]:
         """Take in what is new on the base branch, if one of its tips has moved.
@@ -168,7 +174,10 @@ class Intake:
             path.name
             for path in folder.glob("*")
             if is_plan_file(path.name) and path.is_file() and not path.is_symlink()
+            # Not at the first look: whoever starts percyd is through with saving.
+            if not (self._has_looked and self._is_just_saved(path))
         }
+        self._has_looked = True
         if saved <= self._mentioned:
             return
         committed = {file.name for file in self._files(*tips)}
@@ -176,6 +185,13 @@ class Intake:
             why = f"not committed on {self.branch}: nothing starts"
             log.warning("saved", extra={"plan": name, "why": why})
         self._mentioned |= saved
+
+    def _is_just_saved(self, path: Path) -> bool:
+        try:
+            age_s = self.clock.now().timestamp() - path.stat().st_mtime
+        except OSError:
+            return True  # gone already
+        return abs(age_s) < _COMMITTING_S
 
     def files(self) -> list[PlanFile]:
         """Every committed plan file of the base branch."""

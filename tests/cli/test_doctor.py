@@ -166,6 +166,9 @@ def test_a_dead_agent_and_what_it_left_are_named_until_the_next_start(
 
     assert user.refs() == before
     assert set(warnings) == {"agents", "slots", "pins"}
+    (agent,) = user.status()["agents"]
+    said = " ".join(user.percyd("status").out.split())
+    assert f"warning: the process of {agent['id']} is gone: percyd serve" in said
     last = user.percyd("doctor").out.splitlines()[-1]
     assert last.startswith("3 warnings (pins, agents, slots), ")
     assert "p.a.1" in warnings["slots"]["message"]
@@ -178,6 +181,7 @@ def test_a_dead_agent_and_what_it_left_are_named_until_the_next_start(
     assert mended[-1] == f"all {len(mended) - 1} ok"
     assert rescue in user.refs()
     assert "nothing to mend" in user.percyd("doctor", "--fix").out
+    assert "is gone" not in user.percyd("status").out
 
 
 def test_a_probe_proves_what_the_remote_takes_and_leaves_nothing(

@@ -69,7 +69,7 @@ def test_a_running_plan_follows_two_edits_and_ends_with_the_right_tasks(
     # It is finished: an edit is told by the first run, and no more by the next.
     edit(user, a, title="R")
     runs = [user.percyd("serve", "--until-idle") for _ in range(2)]
-    assert [run.err.count("plan_finished") for run in runs] == [1, 0]
+    assert [run.err.count("not followed") for run in runs] == [1, 0]
     assert "percyd plan rerun p" in runs[0].err
     refused = user.percyd("plan", "submit", ".percy/plans/p.yaml", "--json", code=1)
     assert refused.document["error"]["code"] == "plan_finished"

@@ -140,7 +140,7 @@ def test_two_clones_that_edit_the_same_version_are_told_apart(
     commit(folder_of(another), {FILE: PLAN.replace("Two", "Other")})
     assert looked(shop.percyd) == ["two, 1 added"]
     assert looked(another) == []
-    (why,) = told(caplog, "plan_diverged")
+    (why,) = told(caplog, "not followed")
     assert "another line of history" in why
     assert another.intake.problems == []
     # Once for each version, for another process of the clone too; a person who asks
@@ -148,7 +148,7 @@ def test_two_clones_that_edit_the_same_version_are_told_apart(
     fresh = again(another)
     commit(folder_of(another), {"other": "x"})
     assert looked(fresh) == []
-    assert len(told(caplog, "plan_diverged")) == 1
+    assert len(told(caplog, "not followed")) == 1
     with pytest.raises(PlanDiverged):
         fresh.intake.take_file(fresh.intake.files()[0])
     fresh.close()
@@ -170,7 +170,7 @@ def test_a_stale_clone_is_silent_about_unpublished_edits_too(
     push(folder_of(another))
     for percyd in (another, shop.percyd):
         assert looked(percyd) == []
-    assert told(caplog, "plan_diverged") == []
+    assert told(caplog, "not followed") == []
     assert len(shop.percyd.store.state.snapshot.plans["two"].tasks) == 2
 
 
@@ -194,7 +194,7 @@ def test_an_amended_commit_takes_the_place_of_the_one_before(
     git(shop.clone, "commit", "-qa", "--amend", "-m", "last")
     assert looked(shop.percyd) == ["two, 1 reopened"]
     assert looked(another) == looked(shop.percyd) == []
-    assert told(caplog, "plan_diverged") == []
+    assert told(caplog, "not followed") == []
 
 
 def test_an_edit_follows_a_commit_that_was_rebased_before_it_was_pushed(
@@ -274,11 +274,11 @@ def test_an_edit_of_a_finished_plan_is_told_once_over_restarts(
         with pytest.raises(PlanFinished, match="percyd plan rerun two"):
             percyd.intake.take_file(percyd.intake.files()[0])
         percyd.close()
-    (why,) = told(caplog, "plan_finished")
+    (why,) = told(caplog, "not followed")
     assert "plan two is cancelled" in why
     commit(shop.clone, {FILE: MORE.replace("Two", "Three")})
     looked(shop.percyd)
-    assert len(told(caplog, "plan_finished")) == 2
+    assert len(told(caplog, "not followed")) == 2
 
 
 def test_edits_follow_the_plan_that_was_run_again(shop: Shop) -> None:
@@ -316,7 +316,7 @@ def test_a_renamed_or_deleted_file_cancels_nothing_and_runs_nothing_twice(
     assert looked(shop.percyd) == []
     commit(shop.clone, {"other": "x"})
     assert looked(shop.percyd) == []
-    (why,) = told(caplog, "plan_renamed")
+    (why,) = told(caplog, "not taken in")
     assert "is .percy/plans/two.yaml of plan two, renamed" in why
     with pytest.raises(PlanRenamed):
         shop.percyd.intake.take_file(shop.percyd.intake.files()[0])
@@ -359,13 +359,13 @@ def test_the_file_of_an_archived_plan_is_known_by_its_content(
         assert looked(percyd) == []
         assert percyd.intake.problems == []
         percyd.close()
-    assert told(caplog, "plan_finished") == []
+    assert told(caplog, "not followed") == []
     commit(shop.clone, {FILE: MORE})
     for _ in range(2):
         percyd = again(shop.percyd)
         assert looked(percyd) == []
         percyd.close()
-    (why,) = told(caplog, "plan_finished")
+    (why,) = told(caplog, "not followed")
     assert "plan two is archived" in why
     assert rerun(shop.percyd.intake, "two").plan == "two-2"
     assert looked(shop.percyd) == []

@@ -147,3 +147,32 @@ def test_a_base_that_is_not_on_the_remote_is_refused_by_name(shop: Shop) -> None
     commit(shop.clone, {FILE: f"base: nowhere\n{PLAN}"})
     assert taken(shop.percyd) == []
     assert "base branch nowhere is not on the remote" in shop.percyd.intake.problems[0]
+
+
+def test_a_file_on_its_way_into_a_commit_gets_no_word(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said() -> list[str]:
+        return [r.__dict__["plan"] for r in caplog.records if r.msg == "saved"]
+
+    left = shop.clone / ".percy/plans/left.yaml"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_text(PLAN)
+    # It was there before percyd was: nobody is about to commit it.
+    assert taken(shop.percyd) == []
+    assert said() == ["left.yaml"]
+    left.unlink()
+    (shop.clone / FILE).write_text(PLAN)
+    assert taken(shop.percyd) == []
+    commit(shop.clone, {FILE: PLAN})
+    assert taken(shop.percyd) == ["two, 1 task"]
+    assert said() == ["left.yaml"]
+    old = shop.clone / ".percy/plans/old.yaml"
+    old.write_text(PLAN)
+    assert taken(shop.percyd) == []
+    assert said() == ["left.yaml"]
+    old_s = old.stat().st_mtime - 60
+    os.utime(old, (old_s, old_s))
+    for _ in range(2):
+        assert taken(shop.percyd) == []
+    assert said() == ["left.yaml", "old.yaml"]
