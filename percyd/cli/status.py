@@ -24,6 +24,7 @@ from percyd.cli.tables import (
     wrapped,
 )
 from percyd.cli.tasks_show import count_words, task_cells
+from percyd.views.advice import first_mend
 from percyd.views.digest import ROWS, Block, Kind, digest
 
 NO_AGENTS = "no agent is online: run percyd serve, or percyd worker on any machine"
@@ -73,9 +74,9 @@ def render_status(
     line(console, Text(read, "dim"))
 
 
-def _first_failed(block: Block) -> str | None:
+def _first_failed(block: Block) -> Json | None:
     rows = (row for row in block.rows if row.kind is Kind.FAILED)
-    return next((row.task["id"] for row in rows), None)
+    return next((row.task for row in rows), None)
 
 
 def _is_short(block: Block) -> bool:
@@ -137,16 +138,14 @@ def _seen(last_seen_s: float | None) -> str:
 
 def _render_hints(console: Console, blocks: Sequence[Block]) -> None:
     """What a person can do about what has failed, asks, or is to be landed."""
-    first: dict[Kind, str] = {}
-    for block in blocks:
-        for row in block.rows:
-            first.setdefault(row.kind, plain(row.task["id"]))
     hints = []
-    if name := first.get(Kind.ASKING):
-        hints.append(f"what it asks:  percyd task show {name}")
-    if name := first.get(Kind.FAILED):
-        hints.append(f"why it failed: percyd task show {name}")
-        hints.append(f"to try again:  percyd task retry {name}")
+    rows = [row for block in blocks for row in block.rows]
+    if asking := [row.task for row in rows if row.kind is Kind.ASKING]:
+        hints.append(f"what it asks:  percyd task show {plain(asking[0]['id'])}")
+    for block in blocks:
+        if task := _first_failed(block):
+            hints += _after_failure(task, block.plan)
+            break
     for block in blocks:
         name = plain(block.plan["id"])
         if block.plan["status"] == "failed" and not _first_failed(block):
@@ -162,3 +161,12 @@ def _render_hints(console: Console, blocks: Sequence[Block]) -> None:
         console.print()
     for hint in hints:
         line(console, Text(hint))
+
+
+def _after_failure(task: Json, plan: Json) -> list[str]:
+    name, first = plain(task["id"]), first_mend(task, plan)
+    return [
+        f"why it failed: percyd task show {name}",
+        *([f"first of all:  {plain(first)}"] if first else []),
+        f"to try again:  percyd task retry {name}",
+    ]

@@ -20,6 +20,7 @@ from percyd.core.records import (
     Attempt,
     Message,
     PlanResult,
+    Source,
     Task,
     TaskResult,
     Verdict,
@@ -123,6 +124,21 @@ def test_status_says_what_runs_failed_and_waits_and_why() -> None:
         "\n"
         "percy/state at 3f2a91c0de, read 2026-03-01 12:04:31Z"
     )
+
+
+def test_what_is_to_be_mended_comes_before_another_try() -> None:
+    broken = why(Reason.GATE_BROKEN, "make: not found")
+    source = Source(kind="file", path=".percy/plans/shop.yaml")
+    shop_plan = plan("shop", source=source)
+    entries: list[Entry] = [shop_plan, failed("tax", "", reason=broken)]
+
+    lines = status_lines(entries)
+
+    at = lines.index("why it failed: percyd task show shop.tax")
+    assert lines[at + 1 : at + 3] == [
+        "first of all:  mend verify in .percy/plans/shop.yaml, commit it",
+        "to try again:  percyd task retry shop.tax",
+    ]
 
 
 def test_an_empty_state_says_what_to_do_next() -> None:
