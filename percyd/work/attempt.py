@@ -75,8 +75,9 @@ class Attempt:
                 self._straight_path()
             except AttemptFailed as failure:
                 self._end(failure)
-        except StaleClaim:
-            log.warning("claim is gone", extra={"task": self._task.id})
+        except StaleClaim as error:
+            extra = {"task": self._task.id, "why": error.message}
+            log.warning("claim is gone", extra=extra)
             self._rescue()
         except Interrupted:
             return

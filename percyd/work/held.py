@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from percyd.errors import (
     StaleClaim,
     StatePushRefused,
     StateRefused,
+    UnknownIdError,
 )
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
@@ -151,10 +153,10 @@ class HeldClaim:
             commit=failure.commit,
             verdict=failure.verdict,
         )
+        self.settle(EndAttempt(self.store.stamp(), self.fence, ending))
         why = f"{failure.reason}: {failure.message}"
         said = "released" if released else "attempt failed"
         log.info(said, extra={"task": self.task.id, "why": why})
-        self.settle(EndAttempt(self.store.stamp(), self.fence, ending))
 
     def patiently(self, act: Callable[[], T]) -> T:
         """Do it, again and again while only the remote is in the way.
@@ -184,6 +186,9 @@ class HeldClaim:
 
     def _refuse_if_cut(self) -> None:
         if self._leash.cut:
+            with suppress(UnknownIdError):  # it went with its plan
+                # Where it was taken away, that says by what.
+                self.fence.check(self.store.state.snapshot)
             raise StaleClaim(
                 f"the lease of {self.task.id} could not be renewed in time"
             )
