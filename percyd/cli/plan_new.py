@@ -21,6 +21,7 @@ def new(options: Options, name: str) -> None:
 
     It is valid as it is. A file that is there is never overwritten.
     """
+    from percyd.config import COMMITTED
     from percyd.core.document.names import FOLDER, is_plan_file, plan_id_of
     from percyd.core.document.problems import escaped
     from percyd.core.ids import document_id_problem
@@ -59,6 +60,8 @@ def new(options: Options, name: str) -> None:
     click.echo(f"written: {shown}")
     click.echo("edit it, then commit it, which starts it:")
     click.echo(f"  {commit}")
+    if not (top / COMMITTED).exists():
+        options.say("percyd is not set up here yet: run percyd init before")
 
 
 def _legal(name: str) -> str:

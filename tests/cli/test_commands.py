@@ -681,3 +681,12 @@ def test_what_a_loop_would_log_is_no_stray_word_of_a_command() -> None:
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )
     assert (done.stdout.startswith("percyd, version"), done.stderr) == (True, "")
+
+
+def test_a_new_plan_where_percyd_is_not_set_up_says_so(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    done = percyd(tmp_path, "plan", "new", "one")
+    assert "run percyd init" in done.err
+    assert (tmp_path / ".percy/plans/one.yaml").is_file()
+    (tmp_path / ".percy/config.toml").touch()
+    assert percyd(tmp_path, "plan", "new", "two").err == ""
