@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.stage import Stage
@@ -13,8 +15,6 @@ from tests.support.checker import check
 
 #: What a slot keeps: its clone, and the index files of its checkouts.
 OWN = ("repo.git", ".percyd")
-#: At most so many pushes may have left something on the remote, however many died there.
-QUARANTINES = 2
 #: What percyd leaves on a remote (docs/state-format).
 REFS = (
     *("refs/heads/main", "refs/heads/percy/state", "refs/heads/percy/plan/"),
@@ -104,10 +104,9 @@ def leftovers(stage: Stage) -> Iterator[str]:
             yield f"lock: {path}"
     # Since git 2.39 a receive-pack that dies of a signal, as it does when it has to tell
     # something to a pusher who is gone, leaves its quarantine to git's own clean-up.
-    quarantines = list(remote.glob("objects/*incoming*"))
-    died = _died(stage)
-    if len(quarantines) > min(died, QUARANTINES):
-        yield f"quarantines, of {died} pushes that died there: {quarantines}"
+    died = _deaths(stage)
+    for path in _without_a_death(remote.glob("objects/*incoming*"), died):
+        yield f"quarantine of no push that died there, of {died}: {path}"
     stage.git(remote, "prune", "--expire=now")
     for path in remote.glob("objects/*incoming*"):
         yield f"quarantine that git does not clear: {path}"
@@ -119,17 +118,30 @@ def leftovers(stage: Stage) -> Iterator[str]:
         yield f"process {process.pid}: {process.name()}"
 
 
-def _died(stage: Stage) -> int:
-    """How many pushes ended on the remote by a signal: git then traces no ``atexit``."""
-    traces = [
-        [json.loads(line) for line in path.read_text().splitlines()]
-        for path in stage.traces.iterdir()
-    ]
-    return sum(
-        any(e["event"] == "start" and "receive-pack" in e["argv"] for e in trace)
-        and all(e["event"] != "atexit" for e in trace)
-        for trace in traces
-    )
+def _deaths(stage: Stage) -> list[tuple[float, float]]:
+    """From when to when those pushes were on the remote that a signal ended there."""
+    found = []
+    for path in stage.traces.iterdir():
+        trace = [json.loads(line) for line in path.read_text().splitlines()]
+        starts = [e for e in trace if e["event"] == "start"]
+        is_push = any("receive-pack" in e["argv"] for e in starts)
+        if is_push and any(e["event"] == "signal" for e in trace):
+            times = [datetime.fromisoformat(e["time"]).timestamp() for e in trace]
+            found.append((min(times), max(times)))
+    return found
+
+
+def _without_a_death(
+    quarantines: Iterable[Path], deaths: Sequence[tuple[float, float]]
+) -> Iterator[Path]:
+    """The quarantines that no push can have left: each push leaves one, of its own time."""
+    free = sorted(deaths, key=lambda times: times[1])
+    for changed_s, path in sorted((path.stat().st_mtime, path) for path in quarantines):
+        mine = next((t for t in free if t[0] <= changed_s <= t[1]), None)
+        if mine is None:
+            yield path
+        else:
+            free.remove(mine)
 
 
 def statistics(tasks: Tasks) -> dict[str, int]:
