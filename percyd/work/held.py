@@ -153,10 +153,12 @@ class HeldClaim:
             commit=failure.commit,
             verdict=failure.verdict,
         )
+        if not self._leash.cut:  # else it is not ours any more to end
+            # Before it is recorded: on a full disk that takes until there is room.
+            why = f"{failure.reason}: {failure.message}"
+            said = "released" if released else "attempt failed"
+            log.info(said, extra={"task": self.task.id, "why": why})
         self.settle(EndAttempt(self.store.stamp(), self.fence, ending))
-        why = f"{failure.reason}: {failure.message}"
-        said = "released" if released else "attempt failed"
-        log.info(said, extra={"task": self.task.id, "why": why})
 
     def patiently(self, act: Callable[[], T]) -> T:
         """Do it, again and again while only the remote is in the way.
