@@ -153,8 +153,9 @@ class HeldClaim:
             commit=failure.commit,
             verdict=failure.verdict,
         )
-        if not self._leash.cut:  # else it is not ours any more to end
-            # Before it is recorded: on a full disk that takes until there is room.
+        # Before it is recorded: on a full disk that takes until there is room. Who was
+        # stopped because the claim is gone has nothing to release.
+        if not (released and self._leash.cut):
             why = f"{failure.reason}: {failure.message}"
             said = "released" if released else "attempt failed"
             log.info(said, extra={"task": self.task.id, "why": why})
