@@ -21,8 +21,8 @@ from percyd.config_text import line_of, parse, template, toml_value
 from percyd.errors import InvalidConfig
 from percyd.settings import (
     LATER,
-    LATER_VALUES,
     SHAPING,
+    BudgetConfig,
     Config,
     LeaseConfig,
     LimitsConfig,
@@ -59,6 +59,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "lease": LeaseConfig,
     "watch": WatchConfig,
     "limits": LimitsConfig,
+    "budget": BudgetConfig,
 }
 _TOP = [key for key in Config.model_fields if key not in {*_SECTIONS, "runners"}]
 _TABLES = (*_SECTIONS, "runners")
@@ -162,9 +163,6 @@ def _nearest(word: str, known: list[str]) -> str:
 def _problem_with(path: Path, value: object) -> str | None:
     """What is wrong with one value, or None."""
     model, _ = _model(path)
-    later = LATER_VALUES.get(_pattern(path), ())
-    if value in later:
-        return f"is {value!r}; not supported by this version"
     if path[-1] == "command" and value == []:
         return 'is empty; give a list like ["mytool"]'
     try:

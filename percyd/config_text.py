@@ -14,7 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from percyd.settings import Config, LeaseConfig, LimitsConfig, WatchConfig, WorkerConfig
+from percyd.settings import (
+    BudgetConfig,
+    Config,
+    LeaseConfig,
+    LimitsConfig,
+    WatchConfig,
+    WorkerConfig,
+)
 
 FILE_BYTES = 1024 * 1024
 
@@ -116,14 +123,18 @@ _HEAD = """\
 # A line that starts with '#' shows the default, or an example.
 """
 _RUNNER_HELP = """
-# A runner is a program that does tasks: prompt on standard input and in
-# PERCY_PROMPT_FILE. It runs in the worktree of its task.
-# [runners.mytool]
-# command = ["mytool", "--flag"]
+# A runner is a program that does tasks, in the worktree of its task. claude, codex,
+# gemini, opencode and aider are known by name; any other gets its prompt on standard
+# input and in PERCY_PROMPT_FILE.
+# [runners.claude]
+# model = "opus"               # in its own words; default: its own
+# permission_mode = "acceptEdits"  # what it may do unasked, in its own words
 # args = []       # added to the command
 # env = {}        # set for the program
-# env_allow = []  # credentials to let through, e.g. ["MYTOOL_API_KEY"]
+# env_allow = []  # credentials to let through, beside those of its own
 # env_deny = []   # variables to take away
+# [runners.mytool]
+# command = ["mytool", "--flag"]
 """
 
 
@@ -157,6 +168,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "lease": LeaseConfig,
     "watch": WatchConfig,
     "limits": LimitsConfig,
+    "budget": BudgetConfig,
 }
 
 

@@ -17,15 +17,15 @@ from percyd.core.ids import AGENT_BRANCHES, short_ref
 #: Known keys of later versions: refused by that name, not as a mistake in writing.
 LATER: Final = frozenset(
     (
-        *("workspace", "sandbox", "budget", "logs", "web", "notify"),
-        *("limits.max_depth", "runners.*.model"),
+        *("workspace", "sandbox", "logs", "web", "notify"),
+        "limits.max_depth",
     )
 )
-LATER_VALUES: Final = {
-    "runners.*.type": ("claude", "codex", "gemini", "opencode", "aider"),
-}
+#: Coding agents that percyd knows by name: a table of that name needs no ``type``.
+AGENTS: Final = ("claude", "codex", "gemini", "opencode", "aider")
+COMMAND: Final = "command"
 #: Top-level keys and sections that are read from a plan's commit and nowhere else.
-SHAPING: Final = frozenset({"base", "verify", "land", "runner", "limits"})
+SHAPING: Final = frozenset({"base", "verify", "land", "runner", "limits", "budget"})
 
 _LIMITS = records.Limits()
 
@@ -144,7 +144,8 @@ class LimitsConfig(Section):
     )
     fix_rounds: Whole = Field(
         _LIMITS.fix_rounds,
-        description="how often a `run` task whose work conflicts is run again",
+        description="how often work that the gate refuses, or that conflicts, goes back "
+        "to its program within one attempt",
     )
 
     def record(self) -> records.Limits:
@@ -152,15 +153,58 @@ class LimitsConfig(Section):
         return records.Limits(**self.model_dump())
 
 
+class BudgetConfig(Section):
+    """``[budget]``: of each day, in UTC, for all plans together."""
+
+    cost_usd: Seconds | None = Field(
+        None,
+        description="dollars, as the runners tell them; nothing more is begun then",
+        examples=[50],
+    )
+    tokens: Positive | None = Field(
+        None, description="tokens, in and out", examples=[20_000_000]
+    )
+    wall_s: Seconds | None = Field(
+        None, description="seconds that programs have run", examples=[86_400]
+    )
+
+    def record(self) -> records.Budget | None:
+        """The budget; None if there is none."""
+        values = self.model_dump(exclude_none=True)
+        return records.Budget(**values) if values else None
+
+
 class RunnerConfig(Section):
     """``[runners.<name>]``: a program that does tasks."""
 
-    type: Literal["command"] = Field("command", description="how it is spoken to")
+    type: Name | None = Field(
+        None,
+        description="how it is spoken to: claude, codex, gemini, opencode, aider, or "
+        "command; default: the table's name where it is one of these, else command",
+    )
     command: tuple[Shell, ...] = Field(
-        (), description="the program and its first arguments; it must be given"
+        (),
+        description="the program and its first arguments; for type command it must be "
+        "given",
     )
     args: tuple[Word, ...] = Field(
         (), description="arguments behind those of `command`"
+    )
+    model: Name | None = Field(
+        None, description="the model to use, in the program's own words"
+    )
+    permission_mode: Name | None = Field(
+        None,
+        description="what it may do unasked, in the program's own words; default: edit "
+        "its worktree and run commands",
+    )
+    cost_usd: Seconds | None = Field(
+        None, description="what one run may cost, for programs that can be told so"
+    )
+    project_settings: bool = Field(
+        False,
+        description="whether settings and servers that the repository brings for the "
+        "program are obeyed, like .claude/settings.json and .mcp.json",
     )
     env: Annotated[
         dict[Annotated[str, Field(strict=True)], Word], AfterValidator(_runner_env)
@@ -171,6 +215,11 @@ class RunnerConfig(Section):
     env_deny: tuple[Plain, ...] = Field(
         (), description="variables to take away as well, by name or pattern"
     )
+
+
+def runner_type(name: str, runner: RunnerConfig) -> str:
+    """How a runner is spoken to."""
+    return runner.type or (name if name in AGENTS else COMMAND)
 
 
 class Config(Section):
@@ -208,6 +257,7 @@ class Config(Section):
     lease: LeaseConfig = Field(default_factory=LeaseConfig)
     watch: WatchConfig = Field(default_factory=WatchConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    budget: BudgetConfig = Field(default_factory=BudgetConfig)
     runners: dict[str, RunnerConfig] = Field(default_factory=dict)
 
     @property
@@ -238,6 +288,6 @@ def conflicts(config: Config) -> list[tuple[str, str]]:
     found += [
         (f"runners.{name}.command", 'is missing; give a list like ["mytool"]')
         for name, runner in config.runners.items()
-        if not runner.command
+        if not runner.command and runner_type(name, runner) == COMMAND
     ]
     return found

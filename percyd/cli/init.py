@@ -15,7 +15,11 @@ _IGNORE = "local.toml\n"
 
 @click.command()
 @click.option("--base", metavar="BRANCH", help="The branch that plans start from.")
-@click.option("--runner", metavar="PROGRAM", help="The program that does the tasks.")
+@click.option(
+    "--runner",
+    metavar="PROGRAM",
+    help="The program that does the tasks; default: the first coding agent found.",
+)
 @click.option("--no-hooks", is_flag=True, help="Install no git hooks.")
 @common
 @pass_options
@@ -39,7 +43,7 @@ def init(
     written: list[str] = []
     if percyd.clone.work_tree is not None:
         files = {
-            COMMITTED: template(branch, {runner: [runner]} if runner else {}),
+            COMMITTED: template(branch, _runners(runner, percyd.environ.get("PATH"))),
             ".percy/plans/.gitkeep": "",
             ".percy/.gitignore": _IGNORE,
         }
@@ -68,6 +72,14 @@ def init(
         click.echo(f'  git add .percy && git commit -m "Set up percyd"{push}')
         click.echo("Then put a plan file into .percy/plans, commit it and run:")
         click.echo("  percyd serve")
+
+
+def _runners(wanted: str | None, path: str | None) -> dict[str, list[str]]:
+    """The runners to set up, the default one first: what is wanted, and what is there."""
+    from percyd.runners.registry import installed
+
+    found = {name: [name] for name in installed(path)}
+    return {wanted: [wanted], **found} if wanted else found
 
 
 def _write_missing(top: Path, files: dict[str, str]) -> list[str]:

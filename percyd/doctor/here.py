@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from percyd.doctor.check import Check, fine, problem, warning
 from percyd.errors import StateRefused
 from percyd.home import FileLock
 from percyd.life.seat import find_daemon
 from percyd.repo.worktrees import SlotClone
-from percyd.runners.base import available
-from percyd.runners.command import registry
+from percyd.runners.base import Runner, available, last_line
+from percyd.runners.registry import registry
 from percyd.session import Percyd
+from percyd.settings import COMMAND
+from percyd.work.supervise import Bounds, Command, Ending, SystemProcesses
 
+#: What a program may take to say its version: some are slow to start.
+_VERSION_BOUNDS = Bounds(timeout_s=20, idle_s=20, log_bytes=0, grace_s=1)
 _HOW_TO_RESCUE = "percyd serve and percyd worker see to it when they start here"
 
 
@@ -46,13 +52,30 @@ def runners(percyd: Percyd) -> Iterator[Check]:
         yield fine("runners", "none is configured: only tasks with `run` are done")
     for name, runner in sorted(found.items()):
         if available(runner, percyd.environ.get("PATH")):
-            yield fine("runners", f"{name}: {runner.program}")
+            yield _version(name, runner, percyd)
         else:
             yield warning(
                 "runners",
                 f"{name}: {runner.program} is not on PATH here",
                 "install it, or leave its tasks to another machine",
             )
+
+
+def _version(name: str, runner: Runner, percyd: Percyd) -> Check:
+    """What an agent says of itself; other programs need not know ``--version``."""
+    if runner.type == COMMAND:
+        return fine("runners", f"{name}: {runner.program}")
+    command = Command((runner.program, "--version"), Path.cwd(), percyd.environ)
+    with SystemProcesses(percyd.clock) as processes:
+        done = processes.run(command, _VERSION_BOUNDS, None, threading.Event())
+    said = last_line(done.tail) or done.message
+    if done.ending is not Ending.EXITED or done.code:
+        return warning(
+            "runners",
+            f"{name}: {runner.program} --version does not work: {said}",
+            "see whether it starts by hand",
+        )
+    return fine("runners", f"{name}: {runner.program}, {said}")
 
 
 def daemon(percyd: Percyd) -> Iterator[Check]:

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from percyd.core.reasons import Reason
 from percyd.core.records import Usage
+from percyd.runners.events import Event
+from percyd.runners.limits import rest_until
+from percyd.work.masking import masked_text
 from percyd.work.supervise import Ending, ProcessResult
 
 SUMMARY_CHARS = 500
+SAID_CHARS = 20_000
 #: Errors of starting a program that no second attempt can cure.
 MISSING = ("ENOENT:", "EACCES:", "ENOEXEC:", "ENOTDIR:", "ELOOP:")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a program is started for: one round of an attempt.
+
+    Args:
+        prompt_file: The text that it gets.
+        session: The session to go on with; None for a new one.
+        read_only: It is to read the worktree and change nothing.
+        spent: What the session has used before, where it goes on.
+    """
+
+    prompt_file: Path
+    session: str | None = None
+    read_only: bool = False
+    spent: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +48,62 @@ class Start:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Ran:
+    """What a program has told of its run so far.
+
+    ``is_done`` is None until it says how it has ended: an exit code says nothing.
+    ``problem`` is why it failed, ``status`` that of the provider's last answer, and
+    ``denied`` what it was not allowed to do.
+    """
+
+    said: str = ""
+    session: str | None = None
+    usage: Usage | None = None
+    is_done: bool | None = None
+    problem: str = ""
+    status: int | None = None
+    denied: tuple[str, ...] = ()
+
+    def fail(self, why: str, status: int | None = None) -> None:
+        """It says that it has failed."""
+        self.is_done, self.problem, self.status = False, why, status
+
+
+class Reader(Protocol):
+    """Reads what one run prints, line by line as it comes.
+
+    Lines without ``marks`` say nothing, and need not be read.
+    """
+
+    marks: ClassVar[bytes]
+
+    @property
+    def ran(self) -> Ran:
+        """What it has told so far."""
+        ...
+
+    def read(self, line: bytes) -> Iterable[Event]:
+        """What a line says; nothing for one that is not understood."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a run left. ``failed`` None means that the program says it is done."""
+    """What a run left. ``failed`` None means that the program says it is done.
+
+    ``said`` is its last word whole, ``summary`` as much of it as records keep.
+    ``rest_until`` is set where its provider has no more to give before that time.
+    """
 
     summary: str | None = None
+    said: str = ""
     session: str | None = None
     usage: Usage | None = None
     failed: Reason | None = None
     message: str = ""
+    denied: tuple[str, ...] = ()
+    rest_until: datetime | None = None
 
 
 class Runner(Protocol):
@@ -43,6 +112,11 @@ class Runner(Protocol):
     @property
     def name(self) -> str:
         """The name that plans use."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """How it is spoken to: its name in the configuration."""
         ...
 
     @property
@@ -60,12 +134,17 @@ class Runner(Protocol):
         """Variables that it does not get."""
         ...
 
-    def start(self, prompt_file: Path) -> Start:
-        """How to start it on the prompt in ``prompt_file``."""
+    @property
+    def can_resume(self) -> bool:
+        """Whether it goes on with a session that has ended."""
         ...
 
-    def finish(self, result: ProcessResult) -> RunReport:
-        """What its run came to."""
+    def start(self, job: Job) -> Start:
+        """How to start it."""
+        ...
+
+    def reader(self, job: Job) -> Reader | None:
+        """What reads the output of that run; None where its exit code has to do."""
         ...
 
 
@@ -80,20 +159,36 @@ def last_line(text: str) -> str:
     return next((line for line in lines if line), "")[:SUMMARY_CHARS]
 
 
-def failure(result: ProcessResult) -> tuple[Reason, str] | None:
-    """Why a run counts as failed, or None; the same for every runner.
+def report_of(result: ProcessResult, ran: Ran | None, now: datetime) -> RunReport:
+    """What a run came to: by what the program said, never by its exit code alone.
+
+    Without ``ran``, of a program that says nothing of itself, the exit code has to do.
 
     A run that was stopped is ``released``: whoever stopped it knows the real reason.
     """
-    said = last_line(result.tail)
+    ran = ran or Ran(is_done=True, said=last_line(result.tail))
+    left = RunReport(session=ran.session, usage=ran.usage, denied=ran.denied)
+    failed = _outside(result)
+    if failed is not None:
+        return replace(left, failed=failed[0], message=failed[1])
+    if ran.is_done and result.ending is Ending.EXITED and result.code == 0:
+        said = masked_text(ran.said)[:SAID_CHARS]
+        return replace(left, said=said, summary=said[:SUMMARY_CHARS] or None)
+    message = masked_text(_how(result, ran))
+    # Only where it names its error itself: anything may be printed before a crash.
+    names_it = ran.is_done is False
+    until = rest_until(message, now, ran.status) if names_it else None
+    reason = Reason.RUNNER_FAILED if until is None else Reason.PARKED
+    return replace(left, failed=reason, message=message, rest_until=until)
+
+
+def _outside(result: ProcessResult) -> tuple[Reason, str] | None:
+    """What percyd or the system has to say of a run, whatever the program said."""
     match result.ending:
-        case Ending.EXITED if result.code == 0:
-            return None
-        case Ending.EXITED:
-            text = f"exit {result.code}: {said}" if said else f"exit {result.code}"
-            return Reason.RUNNER_FAILED, text
         case Ending.COULD_NOT_START if result.message.startswith(MISSING):
             return Reason.RUNNER_MISSING, result.message
+        case Ending.COULD_NOT_START:
+            return Reason.RUNNER_FAILED, result.message
         case Ending.TIMED_OUT:
             return Reason.TIMED_OUT, result.message
         case Ending.IDLE:
@@ -101,5 +196,16 @@ def failure(result: ProcessResult) -> tuple[Reason, str] | None:
         case Ending.STOPPED:
             return Reason.RELEASED, result.message
         case _:
-            text = f"{result.message}: {said}" if said else result.message
-            return Reason.RUNNER_FAILED, text
+            return None
+
+
+def _how(result: ProcessResult, ran: Ran) -> str:
+    """Why a run has failed, in one line."""
+    was_killed = result.ending is Ending.SIGNALLED
+    how = result.message if was_killed else f"exit {result.code}"
+    if ran.is_done is None:
+        how = f"it ended without a result ({how})"
+    elif ran.is_done is False:
+        return f"{how}: {ran.problem}" if ran.problem else how
+    said = last_line(result.tail)
+    return f"{how}: {said}" if said else how

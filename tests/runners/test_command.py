@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from percyd.clock import SystemClock
 from percyd.core.reasons import Reason
-from percyd.runners.base import Runner, RunReport, available
-from percyd.runners.command import CommandRunner, ShellRunner, registry
+from percyd.runners.base import Job, Runner, RunReport, available, report_of
+from percyd.runners.command import CommandRunner, ShellRunner
+from percyd.runners.registry import registry
 from percyd.settings import Config, RunnerConfig
 from percyd.work.supervise import (
     Bounds,
@@ -21,17 +23,20 @@ from percyd.work.supervise import (
     SystemProcesses,
 )
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
 
 def do(runner: Runner, folder: Path, **changes: float) -> RunReport:
     prompt = folder / "prompt"
     prompt.write_text("do it\n")
-    start = runner.start(prompt)
+    start = runner.start(Job(prompt))
     values = {"timeout_s": 50, "idle_s": 50, "log_bytes": 1000, "grace_s": 0.2}
     bounds = Bounds(**{**values, **changes})  # type: ignore[arg-type]
     env = {"PATH": os.defpath, **start.env}
     command = Command(start.argv, folder, env, start.stdin)
     with SystemProcesses(SystemClock()) as processes:
-        return runner.finish(processes.run(command, bounds, None, threading.Event()))
+        result = processes.run(command, bounds, None, threading.Event())
+    return report_of(result, None, NOW)
 
 
 def configured(*command: str, **more: object) -> CommandRunner:
@@ -41,7 +46,7 @@ def configured(*command: str, **more: object) -> CommandRunner:
 
 def test_a_program_gets_the_prompt_on_its_input(tmp_path: Path) -> None:
     report = do(configured("cat"), tmp_path)
-    assert report == RunReport(summary="do it")
+    assert report == RunReport(summary="do it", said="do it")
 
 
 def test_arguments_and_environment_come_from_the_configuration(tmp_path: Path) -> None:
@@ -50,9 +55,9 @@ def test_arguments_and_environment_come_from_the_configuration(tmp_path: Path) -
 
 
 def test_the_prompt_is_never_part_of_the_command_line() -> None:
-    start = configured("tool", args=["-x"]).start(Path("/p"))
+    start = configured("tool", args=["-x"]).start(Job(Path("/p")))
     assert (start.argv, start.stdin) == (("tool", "-x"), Path("/p"))
-    assert ShellRunner("make").start(Path("/p")).argv == ("/bin/sh", "-c", "make")
+    assert ShellRunner("make").start(Job(Path("/p"))).argv == ("/bin/sh", "-c", "make")
 
 
 def test_a_shell_task_reads_no_prompt(tmp_path: Path) -> None:
@@ -99,9 +104,9 @@ def test_bounds_have_reasons_of_their_own(tmp_path: Path) -> None:
 
 def test_other_failures_to_start_may_be_tried_again() -> None:
     result = ProcessResult(Ending.COULD_NOT_START, message="EAGAIN: tool: try again")
-    assert configured("tool").finish(result).failed is Reason.RUNNER_FAILED
+    assert report_of(result, None, NOW).failed is Reason.RUNNER_FAILED
     stopped = ProcessResult(Ending.STOPPED, message="stopped")
-    assert configured("tool").finish(stopped).failed is Reason.RELEASED
+    assert report_of(stopped, None, NOW).failed is Reason.RELEASED
 
 
 def test_available_looks_for_the_program(tmp_path: Path) -> None:
