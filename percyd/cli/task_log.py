@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +23,7 @@ from percyd.cli.names import task_ids
 if TYPE_CHECKING:
     from percyd.cli.following import Watch
     from percyd.clock import Clock
+    from percyd.runners.transcript import Transcript
     from percyd.session import Percyd
     from percyd.state.follower import State
     from percyd.views.logs import AttemptLog
@@ -49,7 +50,7 @@ _LOOK_S = 1.0
 @click.option(
     "--raw",
     is_flag=True,
-    help="Show control characters as they are, also on a terminal.",
+    help="Print the very bytes: of a coding agent its events, control characters too.",
 )
 @common
 @pass_options
@@ -58,8 +59,9 @@ def log(
 ) -> None:
     """Print what an attempt at a task has printed, then what its gate has.
 
-    Logs stay on the machine that ran the attempt. On a terminal, control characters are
-    shown instead of obeyed.
+    Of a coding agent, what it said, and a line for each tool that it used. Logs stay on
+    the machine that ran the attempt. On a terminal, control characters are shown instead
+    of obeyed.
     """
     from percyd.cli.following import Watch, until_interrupted
 
@@ -68,15 +70,18 @@ def log(
             watch = Watch(percyd, options.say)
             state = watch.first()
             found = _find(options, percyd, state, task_id, attempt)
-            _Printer(options, found, raw).follow(watch, state, percyd.clock)
+            read = None if raw else _transcript(percyd, state, found)
+            _Printer(options, found, raw, read).follow(watch, state, percyd.clock)
         return
     with reading(options, in_workspace=True) as (percyd, state, _):
         found = _find(options, percyd, state, task_id, attempt)
         if options.json:
             _print_document(found)
         else:
-            printer = _Printer(options, found, raw)
+            read = None if raw else _transcript(percyd, state, found)
+            printer = _Printer(options, found, raw, read)
             printer.print_news()
+            printer.finish()
             if not printer.has_printed:
                 options.say(f"percyd: attempt {found.attempt} has printed nothing")
 
@@ -100,6 +105,20 @@ def _find(
     return found
 
 
+def _transcript(percyd: Percyd, state: State, found: AttemptLog) -> Transcript | None:
+    """What makes the program's events readable; None if it has none."""
+    from percyd.runners.base import Job
+    from percyd.runners.registry import registry
+    from percyd.runners.transcript import Transcript
+    from percyd.views.archived import with_archived
+
+    snapshot = with_archived(percyd.hub.reader, state, found.task)
+    task = snapshot.task(found.task)
+    runner = registry(percyd.effective.config).get((task and task.runner) or "")
+    reader = runner.reader(Job(found.program)) if runner else None
+    return Transcript(reader) if reader else None
+
+
 def _print_document(found: AttemptLog) -> None:
     """One document, written as it is read."""
     from percyd.cli.untrusted import echo_json_text
@@ -119,7 +138,13 @@ def _print_document(found: AttemptLog) -> None:
 class _Printer:
     """Prints both files of an attempt as they grow."""
 
-    def __init__(self, options: Options, found: AttemptLog, raw: bool) -> None:
+    def __init__(
+        self,
+        options: Options,
+        found: AttemptLog,
+        raw: bool,
+        transcript: Transcript | None,
+    ) -> None:
         from percyd.cli.untrusted import Rows, write_raw
         from percyd.views.logs import Growing
 
@@ -130,6 +155,7 @@ class _Printer:
         self._rows: Rows | None = None
         self._line_ended = True
         self.has_printed = False
+        self._transcript = transcript
         self._write: Callable[[bytes], None] = write_raw
         if options.json or (sys.stdout.isatty() and not raw):
             self._rows = Rows(self._print_json if options.json else self._show)
@@ -146,6 +172,7 @@ class _Printer:
             is_open = self._found.is_open(state.snapshot)
             self.print_news()
             if not is_open:
+                self.finish()
                 return
             clock.wait(threading.Event(), _READ_S)
 
@@ -156,8 +183,20 @@ class _Printer:
                 if name != self._from:
                     self._go_over_to(name)
                 self.has_printed = True
-                self._write(piece)
+                if name == "program" and self._transcript is not None:
+                    self._print_rows(self._transcript.feed(piece))
+                else:
+                    self._write(piece)
         self._flush()
+
+    def finish(self) -> None:
+        """Print what is left: nothing more will come."""
+        if self._transcript is not None:
+            self._print_rows(self._transcript.flush())
+
+    def _print_rows(self, rows: Sequence[str]) -> None:
+        for row in rows:
+            self._write(f"{row}\n".encode())
 
     def _go_over_to(self, name: str) -> None:
         self._flush()

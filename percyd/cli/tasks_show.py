@@ -18,6 +18,7 @@ from percyd.cli.tables import (
     paragraphs,
     plain,
     reason_text,
+    several,
     styled,
     table,
     word,
@@ -35,7 +36,7 @@ _WAITS = {
     "paused": "its plan is paused",
     "draft": "its plan is a draft",
     "backoff": "rests after {}",
-    "budget": "the budget is used up",
+    "budget": "the plan's budget is used up: {}",
     "landing": "waits to land after {}",
 }
 #: So many more lines of a command than the first are shown.
@@ -68,6 +69,8 @@ def waits_text(blocked_by: Sequence[Json], most: int = 2) -> str:
 def _wait(code: str, what: str) -> str:
     if code == "no_agent" and what.startswith(("any agent", "an agent ")):
         return f"waits for {what}"
+    if code == "backoff" and " rests until " in what:
+        return f"waits: {plain(what)}"
     if code in _WAITS:
         return _WAITS[code].format(what)
     return f"waits: {plain(code)} {what}"
@@ -174,6 +177,25 @@ def _result_facts(result: Json | None) -> Iterator[tuple[str, Text]]:
     yield "merged as", Text(brief(result["integration_commit"]))
     yield "verdict", _verdict(result["verdict"])
     yield "summary", styled(result["summary"] or "")
+    yield "used", usage_text(result["usage"])
+
+
+def usage_text(usage: Json | None) -> Text:
+    """What an attempt used: tokens, money, time."""
+    if usage is None:
+        return Text()
+    known = [
+        (f"{usage[key]:,} {word}")
+        for key, word in (("input_tokens", "tokens in"), ("output_tokens", "out"))
+        if usage.get(key) is not None
+    ]
+    if usage.get("cost_usd") is not None:
+        known.append(f"${usage['cost_usd']:.4f}")
+    if usage.get("turns") is not None:
+        known.append(several(usage["turns"], "turn"))
+    if usage.get("duration_s") is not None:
+        known.append(f"{usage['duration_s']:.0f} s")
+    return Text(", ".join(known))
 
 
 def _render_messages(console: Console, messages: Sequence[Json]) -> None:
@@ -203,5 +225,6 @@ def _render_attempt(console: Console, attempt: Json, kept_in: str) -> None:
         ("commit", Text(brief(attempt["commit"]))),
         ("kept in", styled(short_ref(kept_in))),
         ("summary", styled(attempt["summary"] or "")),
+        ("used", usage_text(attempt["usage"])),
     ]
     facts(console, rows, 4)

@@ -1,5 +1,6 @@
 """What a program prints: into the log as it arrives, and its end for people.
 
+Keys are masked before anything is written; who reads the lines gets them as they are.
 Memory stays flat whatever is printed: a bounded tail, a bounded line.
 """
 
@@ -7,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
+
+from percyd.work.masking import Masker, masked
 
 TAIL_BYTES = 16 * 1024
 TAIL_LINES = 200
@@ -29,16 +33,35 @@ def readable(data: bytes) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who wants the lines of a stream; only those with ``marks`` in them, if there are.
+
+    What says nothing then costs next to nothing: 5 GB without a mark are not cut up.
+    """
+
+    on_line: OnLine
+    marks: bytes = b""
+
+
 class Lines:
     """Cuts a stream into lines; of a longer one only the first 5 MiB are passed on."""
 
-    def __init__(self, on_line: OnLine) -> None:
-        self._on_line = on_line
+    def __init__(self, listener: Listener) -> None:
+        self._on_line = listener.on_line
+        self._marks = listener.marks
         self._line = bytearray()
         self._full = False
 
     def feed(self, data: bytes) -> None:
         """Take the next piece of the stream."""
+        if self._marks and self._marks not in data and self._marks not in self._line:
+            _, ended, data = data.rpartition(b"\n")
+            if ended:
+                self._line.clear()
+                self._full = False
+            self._extend(data)
+            return
         first, *rest = data.split(b"\n")
         self._extend(first)
         for piece in rest:
@@ -66,7 +89,7 @@ class Output:
     """Where the bytes of one run go; a context manager around the log file."""
 
     def __init__(
-        self, log: Path | None, log_bytes: int, on_line: OnLine | None
+        self, log: Path | None, log_bytes: int, listener: Listener | None
     ) -> None:
         self.truncated = 0
         self.problem = ""
@@ -74,7 +97,8 @@ class Output:
         self._room = log_bytes
         self._log: BinaryIO | None = None
         self._tail = bytearray()
-        self._lines = Lines(on_line) if on_line else None
+        self._lines = Lines(listener) if listener else None
+        self._masker = Masker()
 
     def __enter__(self) -> Self:
         if self._path is not None:
@@ -95,6 +119,7 @@ class Output:
     ) -> None:
         if self._log is None:
             return
+        self._keep(self._masker.flush())
         if self.truncated:
             note = f"\n[percyd: {self.truncated} more bytes were dropped]\n"
             self._write(note.encode())
@@ -106,23 +131,30 @@ class Output:
         if len(self._tail) > 4 * TAIL_BYTES:
             del self._tail[:-TAIL_BYTES]
         if self._path is not None:
-            kept = data[: self._room]
-            self._room -= len(kept)
-            if kept and not self._write(kept):
-                self._room = 0
-                self.truncated += len(kept)
-            self.truncated += len(data) - len(kept)
+            # What the log does not take need not be looked at.
+            self._keep(self._masker.feed(data) if self._room else data)
         if self._lines is not None:
             self._lines.feed(data)
 
-    def close_lines(self) -> None:
-        """Pass on a last line that has no newline."""
+    def _keep(self, data: bytes) -> None:
+        """Put it into the log, as far as there is room."""
+        kept = data[: self._room]
+        self._room -= len(kept)
+        if kept and not self._write(kept):
+            self._room = 0
+            self.truncated += len(kept)
+        self.truncated += len(data) - len(kept)
+
+    def end(self) -> None:
+        """No more will come: pass on a last line without a newline, and what was held."""
+        if self._path is not None:
+            self._keep(self._masker.flush())
         if self._lines is not None:
             self._lines.flush()
 
     def tail(self) -> str:
-        """The last lines, for people."""
-        text = readable(bytes(self._tail[-TAIL_BYTES:]))
+        """The last lines, for people and for records."""
+        text = readable(masked(bytes(self._tail[-TAIL_BYTES:])))
         return "\n".join(text.rstrip("\n").split("\n")[-TAIL_LINES:])
 
     def _write(self, data: bytes) -> bool:

@@ -15,14 +15,14 @@ import os
 import selectors
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from percyd.clock import Clock
-from percyd.work.output import Output
+from percyd.work.output import Listener, Output
 from percyd.work.supervisor import LENGTH_BYTES
 from percyd.work.supervisors import (
     DRAIN_S,
@@ -97,7 +97,7 @@ class Processes(Protocol):
         bounds: Bounds,
         log: Path | None,
         stop: threading.Event,
-        on_line: Callable[[bytes], None] | None = None,
+        listener: Listener | None = None,
     ) -> ProcessResult:
         """Run ``command`` to its end, or to a bound, or until ``stop`` is set."""
         ...
@@ -138,13 +138,13 @@ class SystemProcesses:
         bounds: Bounds,
         log: Path | None,
         stop: threading.Event,
-        on_line: Callable[[bytes], None] | None = None,
+        listener: Listener | None = None,
     ) -> ProcessResult:
         """See `Processes`."""
         if stop.is_set():
             return ProcessResult(Ending.STOPPED, message="stopped before it started")
         started = self._clock.boot_s()
-        with Output(log, bounds.log_bytes, on_line) as output:
+        with Output(log, bounds.log_bytes, listener) as output:
             try:
                 while True:
                     run, is_new = self._once(command, bounds, output, stop)
@@ -153,7 +153,7 @@ class SystemProcesses:
             except OSError as error:
                 text = f"cannot start a supervisor: {error.strerror}"
                 return ProcessResult(Ending.COULD_NOT_START, message=text)
-            output.close_lines()
+            output.end()
             result = run.result()
             problems = [text for text in (result.message, output.problem) if text]
             return replace(

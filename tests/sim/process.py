@@ -22,9 +22,11 @@ from percyd.state.heartbeat import Heart, Observer, Rider
 from percyd.state.memory import MemoryBackend, tree_id
 from percyd.state.tickets import Applied
 from percyd.work.failure import AttemptFailed, Interrupted
+from percyd.work.gate import Verdicts
 from percyd.work.held import HeldClaim
-from percyd.work.landing import Landing, Verdicts
+from percyd.work.landing import Landing
 from percyd.work.leash import Leash
+from percyd.work.output import Listener
 from percyd.work.pulse import Pulse
 from percyd.work.supervise import Bounds, Command, Ending, ProcessResult
 from percyd.work.worker import Worker
@@ -339,7 +341,7 @@ class Shop:
         bounds: Bounds,
         log: Path | None,
         stop: threading.Event,
-        on_line: Callable[[bytes], None] | None = None,
+        listener: Listener | None = None,
     ) -> ProcessResult:
         """A gate: it takes its time, and says no now and then."""
         around = self._process.around

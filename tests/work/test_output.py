@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from percyd.work.output import LINE_BYTES, TAIL_BYTES, Lines, Output, readable
+from percyd.work.output import (
+    LINE_BYTES,
+    TAIL_BYTES,
+    Lines,
+    Listener,
+    Output,
+    readable,
+)
 
 
 def tail_of(*pieces: bytes) -> str:
@@ -16,7 +25,7 @@ def tail_of(*pieces: bytes) -> str:
 
 def lines_of(*pieces: bytes) -> list[bytes]:
     found: list[bytes] = []
-    lines = Lines(found.append)
+    lines = Lines(Listener(found.append))
     for piece in pieces:
         lines.feed(piece)
     lines.flush()
@@ -67,3 +76,26 @@ def test_a_line_that_is_too_long_is_passed_on_once_and_cut() -> None:
     assert lines_of(long + b"\nnext") == expected
     assert lines_of(long[:3], long[3:], b"\n", b"next\n") == expected
     assert lines_of(b"x" * LINE_BYTES + b"\n" + b"next") == expected
+
+
+@given(st.lists(st.text("{x\n", max_size=6).map(str.encode)))
+def test_no_line_with_a_mark_is_missed_however_the_stream_is_cut(
+    pieces: list[bytes],
+) -> None:
+    found: list[bytes] = []
+    lines = Lines(Listener(found.append, b"{"))
+    for piece in pieces:
+        lines.feed(piece)
+    lines.flush()
+
+    wanted = [line for line in b"".join(pieces).split(b"\n") if b"{" in line]
+    assert [line for line in found if b"{" in line] == wanted
+
+
+def test_what_has_no_mark_is_not_cut_up() -> None:
+    found: list[bytes] = []
+    lines = Lines(Listener(found.append, b"{"))
+    for _ in range(100):
+        lines.feed(b"y\n" * 32_768)
+    lines.feed(b'{"type": 1}\n')
+    assert found == [b'{"type": 1}']

@@ -16,6 +16,7 @@ import pytest
 from percyd.clock import SystemClock
 from percyd.home import FileLock
 from percyd.work import supervise, supervisors
+from percyd.work.output import Listener
 from percyd.work.supervise import (
     Bounds,
     Command,
@@ -69,7 +70,8 @@ def run(
     keep: tuple[int, ...] = (),
 ) -> ProcessResult:
     with SystemProcesses(SystemClock(), keep) as processes:
-        return processes.run(command, bounds, log, stop or threading.Event(), on_line)
+        listener = Listener(on_line) if on_line else None
+        return processes.run(command, bounds, log, stop or threading.Event(), listener)
 
 
 def pids(text: str) -> list[int]:
@@ -350,6 +352,7 @@ WORKER = """
 import sys, threading
 from pathlib import Path
 from percyd.clock import SystemClock
+from percyd.work.output import Listener
 from percyd.work.supervise import Bounds, Command, SystemProcesses
 processes = SystemProcesses(SystemClock())
 env = {"PATH": "/bin:/usr/bin"}
@@ -373,7 +376,7 @@ def test_when_percyd_is_killed_everything_that_it_ran_ends(another: str) -> None
 command = Command((sys.executable, "-c", sys.argv[1], "stay"), Path("/"), env)
 bounds = Bounds(600, 600, 1000, 0.2)
 def say(line): print(line.decode(), flush=True)
-processes.run(command, bounds, None, threading.Event(), say)
+processes.run(command, bounds, None, threading.Event(), Listener(say))
 """
     with worker(script, STUBBORN) as percyd:
         assert percyd.stdout is not None
@@ -398,7 +401,8 @@ assert lock.acquire()
 processes = SystemProcesses(SystemClock(), keep=(lock.fileno(),))
 command = Command((sys.executable, "-c", sys.argv[1], "stay"), Path("/"), env)
 def say(line): print(line.decode(), flush=True)
-processes.run(command, Bounds(600, 600, 1000, 2), None, threading.Event(), say)
+listener = Listener(say)
+processes.run(command, Bounds(600, 600, 1000, 2), None, threading.Event(), listener)
 """
     lock = FileLock(tmp_path / "l")
     with worker(script, STUBBORN, str(lock.path)) as percyd:
@@ -535,7 +539,7 @@ result = processes.run(
     Command(("/bin/sh", "-c", "head -c 200000000 /dev/zero; echo; echo end"),
             Path("/"), env),
     Bounds(600, 600, 1000, 1), Path(sys.argv[1]), threading.Event(),
-    lambda line: lines.append(len(line)),
+    Listener(lambda line: lines.append(len(line))),
 )
 print(result.truncated, lines, result.tail.strip(), result.code)
 print((peak() - before) // (1024 if sys.platform == "linux" else 1024 * 1024))
