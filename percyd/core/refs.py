@@ -34,7 +34,11 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class MergeConflict:
-    """A merge that did not: the paths in conflict, and git's messages for people."""
+    """A merge that did not: the paths in conflict, and git's messages for people.
+
+    ``tree`` holds both sides, with conflict markers between them.
+    """
 
     paths: tuple[str, ...]
     messages: str = ""
+    tree: Oid = ""

@@ -53,7 +53,7 @@ def merge(
     if result.code == 1:
         end = fields.index("", 1) if "" in fields[1:] else len(fields)
         paths = tuple(dict.fromkeys(fields[1:end]))
-        return MergeConflict(paths, _messages(fields[end + 1 :]))
+        return MergeConflict(paths, _messages(fields[end + 1 :]), tree)
     return Merged(commit_tree(git, tree, parents, message, when), tree)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
-from percyd.core.ids import agent_branch, plan_branch, rescue_ref
-from percyd.core.operations.completion import CompleteReview, Report
+from percyd.core.ids import agent_branch, rescue_ref
+from percyd.core.operations.reviews import CompleteReview
 from percyd.core.reasons import Reason
 from percyd.core.records import Plan
 from percyd.core.refs import Oid
@@ -19,19 +18,15 @@ from percyd.errors import (
 from percyd.failpoints import hit
 from percyd.repo.hub import PINS
 from percyd.repo.worktrees import SlotClone
-from percyd.runners.base import Runner, RunReport
-from percyd.runners.command import ShellRunner
 from percyd.state.heartbeat import Rider
-from percyd.work.collect import Collector, pin_name, push_rescue, refuse_unsupported
-from percyd.work.environment import task_environment
-from percyd.work.failure import AttemptFailed, Interrupted
+from percyd.work.collect import pin_name, push_rescue, refuse_unsupported
+from percyd.work.failure import AttemptFailed, GateRefused, Interrupted
+from percyd.work.gate import Verdicts
 from percyd.work.held import HeldClaim
-from percyd.work.landing import Landing, Verdicts
+from percyd.work.landing import Landing
 from percyd.work.leftovers import worktree_name
-from percyd.work.mergebase import merge_base
+from percyd.work.making import Making
 from percyd.work.progress import Progress
-from percyd.work.prompt import prompt_text
-from percyd.work.supervise import Bounds, Command
 from percyd.work.upload import Upload
 from percyd.work.workshop import Workshop
 
@@ -48,12 +43,8 @@ class Attempt:
         self._task = held.task
         self._plan = self._record()
         self._branch = agent_branch(self._task.assigned_to or "", self._task.id)
-        self._folder = shop.home.run_of(self._task.id, self._task.attempt)
-        self._log = shop.home.log_of(self._task.id, self._task.attempt)
-        self._base: Oid = ""
         self._path = clone.path(worktree_name(self._task.id, self._task.attempt))
-        self._collector: Collector | None = None
-        self._result: Oid | None = None
+        self._work = Making(shop, clone, held, self._plan, self._path, self._branch)
         self._progress = Progress(
             shop.hub, rescue_ref(self._task.id, self._task.attempt)
         )
@@ -88,6 +79,8 @@ class Attempt:
 
     def _end(self, failure: AttemptFailed) -> None:
         """Give the claim back; without its work if it is the work that is refused."""
+        if (talk := self._work.talk) is not None:
+            failure.usage, failure.session = talk.usage, talk.session
         try:
             self._send_ahead(failure)
             self._held.end(failure)
@@ -106,18 +99,18 @@ class Attempt:
         if failure.commit is None:
             return
         try:
-            self._upload.ahead(failure.commit, self._base)
+            self._upload.ahead(failure.commit, self._work.base)
         except (AttemptFailed, Interrupted) as late:
             self._may_lose = True
             self._shop.hub.pin(pin_name(self._path), failure.commit)
-            self._result = failure.commit
+            self._work.result = failure.commit
             failure.commit = None
             why = "" if late is failure else f"; {late.message}"
             failure.message += f"{why}; the work is kept: {self._where()}"
 
     def _where(self) -> str:
         """Where work is that is not on the remote."""
-        if self._result is None:
+        if self._work.result is None:
             return str(self._path)
         return f"{PINS}{pin_name(self._path)} in {self._shop.hub.path}"
 
@@ -125,7 +118,7 @@ class Attempt:
         """Raises `AttemptFailed` with the reason where it is left."""
         try:
             self._prepare()
-            self._work()
+            self._make_and_land()
         except StaleClaim:
             raise
         except AttemptFailed as failure:
@@ -151,137 +144,37 @@ class Attempt:
     def _prepare(self) -> None:
         """Make the workspace at the tip of the integration branch."""
         hit("claimed")
-        self._base = self._tip()
-        self._held.begin(self._base)
-        refuse_unsupported(self._shop.hub, self._base)
+        base = self._work.base = self._work.tip()
+        self._held.begin(base)
+        refuse_unsupported(self._shop.hub, base)
         hit("workspace-begun")
         if self._path.exists():
             self._may_lose = True  # somebody's work is in the way; leave it alone
-        self._clone.checkout(self._path.name, self._branch, self._base)
+        self._clone.checkout(self._path.name, self._branch, base)
         self._may_lose = False
         hit("workspace-made")
-        self._collect_from(self._base)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        prompt = prompt_text(self._plan, self._task)
-        self._prompt_file.write_text(prompt, encoding="utf-8")
+        self._work.begin()
 
-    def _work(self) -> None:
-        """Run, collect, land; a conflict of a ``run:`` task runs it on the new tip."""
-        rounds = self._plan.limits.fix_rounds if self._task.run is not None else 0
-        while True:
-            report = self._make()
-            if self._result is None:
-                stamp = self._shop.store.stamp()
-                self._held.settle(CompleteReview(stamp, self._held.fence, report))
-                return
+    def _make_and_land(self) -> None:
+        """Run, collect, land; what does not land goes back to its program."""
+        report = self._work.make()
+        while (result := self._work.result) is not None:
             hit("collected")
-            self._upload.ahead(self._result, self._base)
+            self._upload.ahead(result, self._work.base)
             try:
-                self._landing().land(self._result, report, self._in_progress)
-            except MergeConflictError as conflict:
-                if rounds <= 0:
-                    raise AttemptFailed(Reason.CONFLICT, conflict.message) from conflict
-                rounds -= 1
-                log.info(
-                    "runs again", extra={"task": self._task.id, "why": str(conflict)}
-                )
-                self._base = self._tip()
-                self._clone.switch_branch(self._path, self._branch, self._base)
-                self._shop.hub.unpin(pin_name(self._path))
-                self._collect_from(self._base)
-                self._result = None
+                self._landing().land(result, report, self._in_progress)
+            except (MergeConflictError, GateRefused) as no:
+                report = self._work.again(no, result)
             else:
                 self._progress.end()
                 return
-
-    def _make(self) -> Report:
-        """The work itself. What it made is in `_result`; a review makes nothing."""
-        if self._task.type == "land":
-            name = pin_name(self._path)
-            self._result = merge_base(self._shop, self._held, self._base, name)
-            return Report(f"merged {self._plan.base_branch}")
-        ran = self._run_program()
-        if self._task.type != "review":
-            self._result = self._collected().result(self._shop.clock.now())
-        return Report(ran.summary, None, ran.usage, ran.session)
+        stamp = self._shop.store.stamp()
+        changes = self._work.changes
+        self._held.settle(CompleteReview(stamp, self._held.fence, report, changes))
 
     def _in_progress(self) -> bool:
         """Whether anything may be on the rescue ref, for the completion to remove."""
         return self._progress.ending() or self._upload.tried
-
-    def _tip(self) -> Oid:
-        branch = plan_branch(self._task.plan)
-        tip = self._held.patiently(lambda: self._shop.store.tip_of(branch))
-        if tip is None:
-            raise AttemptFailed(
-                Reason.WORKSPACE_FAILED, f"percy/plan/{self._task.plan} is gone"
-            )
-        return tip
-
-    # The program
-
-    def _run_program(self) -> RunReport:
-        runner = self._runner()
-        start = runner.start(self._prompt_file)
-        environment = {**self._environment(runner), **start.env}
-        command = Command(start.argv, self._path, environment, start.stdin)
-        result = self._shop.processes.run(
-            command, self._bounds(), self._log, self._held.stop
-        )
-        hit("program-ended")
-        report = runner.finish(result)
-        if report.failed is not None:
-            raise AttemptFailed(report.failed, report.message)
-        return report
-
-    def _runner(self) -> Runner:
-        if self._task.run is not None or self._task.type == "land":
-            return ShellRunner(self._task.run or "")  # the gate has its environment
-        runner = self._shop.runners.get(self._task.runner or "")
-        if runner is None:
-            raise AttemptFailed(
-                Reason.RUNNER_MISSING, f"no runner {self._task.runner} here"
-            )
-        return runner
-
-    @property
-    def _prompt_file(self) -> Path:
-        return self._folder / "prompt.md"
-
-    def _environment(self, runner: Runner) -> dict[str, str]:
-        return task_environment(
-            self._shop.environ,
-            self._task,
-            self._plan,
-            branch=self._branch,
-            base_commit=self._base,
-            prompt_file=self._prompt_file,
-            question_file=self._folder / "question.md",
-            depth=int(self._shop.environ.get("PERCY_DEPTH", "0")) + 1,
-            allow=runner.env_allow,
-            deny=runner.env_deny,
-        )
-
-    def _bounds(self) -> Bounds:
-        limits = self._plan.limits
-        return Bounds(
-            timeout_s=self._task.timeout_s or limits.timeout_s,
-            idle_s=limits.idle_s,
-            log_bytes=limits.log_bytes,
-            grace_s=self._shop.grace_s,
-        )
-
-    # The result
-
-    def _collect_from(self, base: Oid) -> None:
-        self._collector = Collector(
-            self._shop.hub, self._clone, self._path, self._task, base, self._shop.author
-        )
-
-    def _collected(self) -> Collector:
-        if self._collector is None:
-            raise AttemptFailed(Reason.WORKSPACE_FAILED, "there is no workspace")
-        return self._collector
 
     def _landing(self) -> Landing:
         return Landing(
@@ -289,10 +182,10 @@ class Attempt:
             shop=self._shop,
             clone=self._clone,
             path=self._path,
-            base=self._base,
-            environment=self._environment(self._runner()),
-            bounds=self._bounds(),
-            log=self._log.with_name(f"{self._log.name}.gate"),
+            base=self._work.base,
+            environment=self._work.environment(),
+            bounds=self._work.bounds(),
+            log=self._work.log.with_name(f"{self._work.log.name}.gate"),
             verdicts=self._verdicts,
         )
 
@@ -301,30 +194,32 @@ class Attempt:
 
         Once it is collected, the worktree may hold a merge and what the gate left.
         """
-        if self._result is not None or self._collector is None:
-            return self._result
+        collector = self._work.collector
+        if self._work.result is not None or collector is None:
+            return self._work.result
         try:
-            commit = self._collector.rescue(self._shop.clock.now())
+            commit = collector.rescue(self._shop.clock.now())
         except (PercydError, OSError) as error:
             log.error("not collected", extra={"task": self._task.id, "why": str(error)})
             self._may_lose = True
             return None
-        return commit if commit != self._collector.base else None
+        return commit if commit != collector.base else None
 
     def progress(self) -> Rider | None:
         """Commits that the program has made since the last beat, for the rescue ref.
 
         Called from the heartbeat's thread.
         """
-        ended = self._result is not None or self._held.stop.is_set()
-        if self._collector is None or ended or self._task.type == "review":
+        work = self._work
+        ended = work.result is not None or self._held.stop.is_set()
+        if work.collector is None or ended or self._task.type == "review":
             return None
         try:
             _, head = self._clone.head(self._path)
-            if head is None or head in (self._base, self._progress.landed):
+            if head is None or head in (work.base, self._progress.landed):
                 return None
             commit = self._shop.hub.ingest(self._clone.git_dir, head)
-            if self._upload.is_big(commit, self._progress.landed or self._base):
+            if self._upload.is_big(commit, self._progress.landed or work.base):
                 return None  # the beat must not wait for it
             return self._progress.rider(commit)
         except (PercydError, OSError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from percyd.core.reasons import Reason
-from percyd.core.records import Verdict
+from percyd.core.records import Usage, Verdict
 from percyd.core.refs import Oid
 from percyd.errors import PercydError
 
@@ -25,6 +25,22 @@ class AttemptFailed(PercydError):
         self.reason = reason
         self.commit = commit
         self.verdict = verdict
+        self.usage: Usage | None = None
+        self.session: str | None = None
+
+
+class GateRefused(AttemptFailed):
+    """The gate has looked at a tree, and does not let it pass.
+
+    ``tip`` is what the work was merged with, ``tail`` the end of what the gate printed.
+    """
+
+    def __init__(
+        self, reason: Reason, message: str, verdict: Verdict, tip: Oid, tail: str
+    ) -> None:
+        super().__init__(reason, message, verdict=verdict)
+        self.tip = tip
+        self.tail = tail
 
 
 class Interrupted(PercydError):

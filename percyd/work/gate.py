@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from percyd.core.records import Verdict, VerdictStatus
+from percyd.core.refs import Oid
 from percyd.runners.command import SHELL
 from percyd.work.supervise import Bounds, Command, Ending, Processes, ProcessResult
 
@@ -29,6 +30,25 @@ class GateReport:
     tail: str = ""
     message: str = ""
     stopped: bool = False
+
+
+class Verdicts:
+    """What gates said of trees: the same command never runs twice on one tree."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Oid, str], GateReport] = {}
+        self._guard = threading.Lock()
+
+    def get(self, tree: Oid, command: str) -> GateReport | None:
+        """The report on a tree, if there is one."""
+        with self._guard:
+            return self._known.get((tree, command))
+
+    def keep(self, tree: Oid, command: str, report: GateReport) -> None:
+        """Remember a report. A gate that was stopped has said nothing."""
+        if not report.stopped:
+            with self._guard:
+                self._known[(tree, command)] = report
 
 
 def run_gate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -14,7 +14,7 @@ from percyd.core.edges import TaskStatus
 from percyd.core.operations.base import Fence, Operation
 from percyd.core.operations.claims import EndAttempt, Ending, Work
 from percyd.core.reasons import Reason
-from percyd.core.records import Task, Why
+from percyd.core.records import Outcome, Task, Why
 from percyd.core.refs import Oid
 from percyd.errors import (
     BranchCheckedOut,
@@ -60,6 +60,13 @@ _TELL_AFTER_S = 0.3
 #: A git command may fail once or twice for reasons that pass: memory, a full table.
 _HICCUPS = 3
 _MESSAGE_CHARS = 1000
+#: Ends that only the holder of a claim gives it.
+_ENDED_HERE = ("completed", "failed", "released", "parked")
+#: Endings that are nobody's fault: they do not count as an attempt.
+_OUTCOMES: Mapping[Reason, Outcome] = {
+    Reason.RELEASED: "released",
+    Reason.PARKED: "parked",
+}
 
 
 class HeldClaim:
@@ -139,25 +146,26 @@ class HeldClaim:
         """
         task = self.store.state.snapshot.task(self.task.id)
         return task is not None and any(
-            attempt.claim == self.fence.claim
-            and attempt.outcome in ("completed", "failed", "released")
+            attempt.claim == self.fence.claim and attempt.outcome in _ENDED_HERE
             for attempt in task.attempts
         )
 
     def end(self, failure: AttemptFailed) -> None:
         """Give the claim back with the reason; the work goes to its rescue ref."""
-        released = failure.reason is Reason.RELEASED
+        outcome = _OUTCOMES.get(failure.reason, "failed")
         ending = Ending(
-            outcome="released" if released else "failed",
+            outcome=outcome,
             reason=Why(code=failure.reason, message=failure.message[:_MESSAGE_CHARS]),
             commit=failure.commit,
             verdict=failure.verdict,
+            session=failure.session,
+            usage=failure.usage,
         )
         # Before it is recorded: on a full disk that takes until there is room. Who was
         # stopped because the claim is gone has nothing to release.
-        if not (released and self._leash.cut):
+        if not (outcome == "released" and self._leash.cut):
             why = f"{failure.reason}: {failure.message}"
-            said = "released" if released else "attempt failed"
+            said = "attempt failed" if outcome == "failed" else outcome
             log.info(said, extra={"task": self.task.id, "why": why})
         self.settle(EndAttempt(self.store.stamp(), self.fence, ending))
 

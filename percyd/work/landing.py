@@ -8,7 +8,6 @@ done again.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,8 +26,8 @@ from percyd.core.refs import MergeConflict, Merged, Oid
 from percyd.errors import IntegrationMoved, MergeConflictError
 from percyd.failpoints import hit
 from percyd.repo.worktrees import SlotClone
-from percyd.work.failure import AttemptFailed, Interrupted
-from percyd.work.gate import GateReport, run_gate
+from percyd.work.failure import AttemptFailed, GateRefused, Interrupted
+from percyd.work.gate import GateReport, Verdicts, run_gate
 from percyd.work.held import HeldClaim
 from percyd.work.supervise import Bounds
 from percyd.work.workshop import Workshop
@@ -37,25 +36,6 @@ log = logging.getLogger(__name__)
 
 #: How long one look at the state may wait before it asks whether to stop. Seconds.
 _LOOK_S = 0.5
-
-
-class Verdicts:
-    """What gates said of trees: the same command never runs twice on one tree."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Oid, str], GateReport] = {}
-        self._guard = threading.Lock()
-
-    def get(self, tree: Oid, command: str) -> GateReport | None:
-        """The report on a tree, if there is one."""
-        with self._guard:
-            return self._known.get((tree, command))
-
-    def keep(self, tree: Oid, command: str, report: GateReport) -> None:
-        """Remember a report. A gate that was stopped has said nothing."""
-        if not report.stopped:
-            with self._guard:
-                self._known[(tree, command)] = report
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +64,8 @@ class Landing:
 
         Raises:
             MergeConflictError: the commit does not merge with the tip.
-            AttemptFailed: the gate said no, or could not say anything.
+            GateRefused: the gate said no.
+            AttemptFailed: the gate could not say anything.
             StaleClaim: the claim is gone.
             Interrupted: told to stop.
         """
@@ -139,8 +120,8 @@ class Landing:
         command = self.held.task.verify
         if command is None:
             return Verdict(status="none")
-        merged = self._merge(commit)
-        report = self._gate(command, merged.commit, merged.tree)
+        tip, merged = self._merge(commit)
+        report = self._gate(command, merged.commit, merged.tree, self.verdicts)
         verdict = report.verdict
         said = report.message or _last_line(report.tail)
         match verdict.status:
@@ -150,14 +131,14 @@ class Landing:
             case "timed_out":
                 reason = Reason.GATE_TIMED_OUT
             case "could_not_run" if self._is_broken(command):
-                reason = Reason.GATE_BROKEN
                 said = f"the gate cannot run on the base either: {said}"
+                raise AttemptFailed(Reason.GATE_BROKEN, said, verdict=verdict)
             case _:
                 reason = Reason.GATE_FAILED
                 said = f"gate exit {verdict.exit_code}: {said}".rstrip(": ")
-        raise AttemptFailed(reason, said, verdict=verdict)
+        raise GateRefused(reason, said, verdict, tip, report.tail)
 
-    def _merge(self, commit: Oid) -> Merged:
+    def _merge(self, commit: Oid) -> tuple[Oid, Merged]:
         task = self.held.task
         branch = plan_branch(task.plan)
         tip = self.held.patiently(lambda: self.shop.store.tip_of(branch))
@@ -167,10 +148,12 @@ class Landing:
         merged = self.shop.hub.merge(tip, commit, merge_message(task), now)
         if isinstance(merged, MergeConflict):
             raise MergeConflictError(merged.paths)
-        return merged
+        return tip, merged
 
-    def _gate(self, command: str, commit: Oid, tree: Oid) -> GateReport:
-        known = self.verdicts.get(tree, command)
+    def _gate(
+        self, command: str, commit: Oid, tree: Oid, verdicts: Verdicts
+    ) -> GateReport:
+        known = verdicts.get(tree, command)
         if known is not None:
             return known
         self.clone.checkout_commit(self.path, commit)
@@ -186,12 +169,13 @@ class Landing:
         )
         if report.stopped:
             raise Interrupted
-        self.verdicts.keep(tree, command, report)
+        verdicts.keep(tree, command, report)
         return report
 
     def _is_broken(self, command: str) -> bool:
         """Whether the gate cannot even run on the tree that the attempt began with."""
-        report = self._gate(command, self.base, self.shop.hub.tree_of(self.base))
+        tree = self.shop.hub.tree_of(self.base)
+        report = self._gate(command, self.base, tree, self.shop.base_verdicts)
         return report.verdict.status == "could_not_run"
 
 

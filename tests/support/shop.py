@@ -14,13 +14,15 @@ from percyd.core.operations.claims import Claim
 from percyd.core.operations.plans import TakeIn
 from percyd.core.records import Agent, Plan, Task
 from percyd.core.schedule import Rested
+from percyd.parking import Parking
 from percyd.repo.worktrees import SlotClone
-from percyd.runners.command import registry
+from percyd.runners.registry import registry
 from percyd.session import Percyd
 from percyd.settings import Config
 from percyd.state.store import StateStore
 from percyd.state.tickets import Applied
 from percyd.work.leash import Leash
+from percyd.work.prompt import Prompts
 from percyd.work.slot import WorkSlot
 from percyd.work.supervise import SystemProcesses
 from percyd.work.upload import Pace
@@ -103,6 +105,8 @@ class Shop:
             environ=os.environ,
             author=None,
             grace_s=0.5,
+            parking=Parking(self.percyd.home.parked, self.percyd.clock),
+            prompts=Prompts.of(self.clone),
             pace=pace or Pace(),
         )
 
