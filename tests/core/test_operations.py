@@ -11,12 +11,12 @@ from percyd.core.operations.base import Answer, Decision
 from percyd.core.operations.claims import EndAttempt, Ending
 from percyd.core.operations.completion import (
     Complete,
-    CompleteReview,
     Report,
     Turn,
 )
 from percyd.core.operations.plans import Close, Resolve
 from percyd.core.operations.retry import Retry
+from percyd.core.operations.reviews import CompleteReview
 from percyd.core.reasons import Reason
 from percyd.core.records import Landing, Task, Why
 from percyd.core.snapshot import Snapshot

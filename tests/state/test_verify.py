@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from percyd.core.ids import STATE_REF, task_folder
 from percyd.core.operations.agents import Depart
 from percyd.core.operations.claims import Claim, EndAttempt, Ending
-from percyd.core.operations.completion import CompleteReview, Report, Turn
+from percyd.core.operations.completion import Report, Turn
 from percyd.core.operations.plans import TakeIn
 from percyd.core.operations.retry import Retry
+from percyd.core.operations.reviews import CompleteReview
 from percyd.core.reasons import Reason
 from percyd.core.records import Why
 from percyd.core.snapshot import SourceFile

@@ -963,7 +963,7 @@ class History:
             self._say(change.id, "only land adds land-N")
         if self._op == "complete":
             reviews = [c for c in tasks if (c.old or {}).get("type") == "review"]
-            if new.get("type") != "fix" or not reviews:
+            if new.get("type") not in ("fix", "review") or not reviews:
                 self._say(change.id, "is added by the completion of no review")
         if str(new.get("plan")) in self.tree.archived:
             self._say(change.id, "belongs to an archived plan")

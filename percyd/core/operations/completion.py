@@ -171,37 +171,6 @@ class Complete:
         return (RefMove(rescue_ref(task.id, task.attempt), None, None, forced=True),)
 
 
-@dataclass(frozen=True, slots=True)
-class CompleteReview:
-    """A review is done: it moves no refs and leaves only its summary."""
-
-    stamp: Stamp
-    fence: Fence
-    report: Report
-    needs: tuple[str, ...] = ()
-
-    def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
-        """See `Operation`."""
-        task = self.fence.check(snapshot)
-        if task.type != "review":
-            raise IllegalTransition(f"{task.id} is no review: it needs a commit")
-        done = move_task(
-            Op.COMPLETE,
-            task,
-            TaskStatus.COMPLETED,
-            self.stamp,
-            reason=None,
-            result=TaskResult(summary=self.report.summary),
-            attempts=(*task.attempts, completed_attempt(task, self.report)),
-        )
-        return Decision(
-            Op.COMPLETE,
-            f"{task.id} by {task.assigned_to}, attempt {task.attempt}",
-            (*clear_landing(snapshot, task, self.stamp), done),
-            trailers=trailers_of(task.plan, task, agent=task.assigned_to),
-        )
-
-
 def completed_attempt(
     task: Task, report: Report, branch: str | None = None, commit: Oid | None = None
 ) -> Attempt:

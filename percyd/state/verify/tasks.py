@@ -103,6 +103,10 @@ def _judge_new(step: Step, task: Task) -> Iterator[str]:
     yield from _judge_origin(step, task)
 
 
+#: What a review adds that wants changes: who makes them, and a look at that.
+_OF_A_REVIEW = ("fix", "review")
+
+
 def _judge_origin(step: Step, task: Task) -> Iterator[str]:
     """Whether the operation may add a task to this plan at all."""
     plan = step.before.plan(task.plan)
@@ -116,7 +120,7 @@ def _judge_origin(step: Step, task: Task) -> Iterator[str]:
             yield f"is taken in, but plan {task.plan} was there before"
         case Op.PLAN_TASKS if "plan" not in ended:
             yield f"is planned, but no plan task of {task.plan} is completed"
-        case Op.COMPLETE if "review" not in ended or task.type != "fix":
+        case Op.COMPLETE if "review" not in ended or task.type not in _OF_A_REVIEW:
             yield "is added by a completion that is no review's, or is no fix"
         case Op.RECONCILE if plan is not None and plan.record.status in CLOSED:
             yield f"is added to plan {task.plan}, which is {plan.record.status}"
