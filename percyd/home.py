@@ -139,6 +139,11 @@ class Home:
         return self.path / "told"
 
     @property
+    def parked(self) -> Path:
+        """Which runners rest until when, as their providers have no more to give."""
+        return self.path / "parked"
+
+    @property
     def last_read(self) -> Path:
         """The file whose time says when the remote was last read."""
         return self.path / "last-read"

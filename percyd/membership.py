@@ -19,14 +19,17 @@ from percyd.core.records import Agent
 from percyd.core.refs import Oid
 from percyd.errors import PercydError
 from percyd.home import FileLock
+from percyd.parking import Parking
 from percyd.repo import discover
 from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import available
-from percyd.runners.command import registry
+from percyd.runners.registry import registry
 from percyd.session import Percyd
 from percyd.state.heartbeat import Heart
 from percyd.work.leftovers import Key, rescue_leftovers
+from percyd.work.prompt import Prompts
 from percyd.work.pulse import Pulse
+from percyd.work.restraint import Restraint
 from percyd.work.slot import WorkSlot
 from percyd.work.supervise import SystemProcesses
 from percyd.work.worker import Worker
@@ -84,7 +87,18 @@ class Membership:
         workshop = _workshop(percyd, processes)
         slots = [WorkSlot(workshop, clone) for clone in self._clones]
         store, clock = percyd.store, percyd.clock
-        self.worker = Worker(store, self.agent, slots, clock, wake)
+        self.worker = Worker(
+            store,
+            self.agent,
+            slots,
+            clock,
+            wake,
+            restraint=Restraint(
+                clock.now,
+                workshop.parking.parked,
+                percyd.effective.config.budget.record(),
+            ),
+        )
         self._heart = Heart(
             store.backend,
             clock,
@@ -173,6 +187,8 @@ def _workshop(percyd: Percyd, processes: SystemProcesses) -> Workshop:
         environ=percyd.environ,
         author=discover.user_identity(percyd.clone),
         grace_s=min(config.worker.grace_s, _END_S),
+        parking=Parking(percyd.home.parked, percyd.clock),
+        prompts=Prompts.of(percyd.clone.work_tree),
     )
 
 

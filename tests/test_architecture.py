@@ -49,7 +49,7 @@ GROUPS = {
 #: What everybody may import: no layer, nothing below it.
 GROUND = frozenset({"", "clock", "errors", "failpoints", "threads"})
 #: What is read once at the edge, and passed down as values.
-EDGE = frozenset({"config", "config_text", "settings", "home"})
+EDGE = frozenset({"config", "config_text", "settings", "home", "parking"})
 #: Layers that get such values passed and never ask for them.
 BELOW_EDGE = frozenset({"core", "repo", "state"})
 DOCUMENTED = frozenset({"core", "repo", "state"})

@@ -123,6 +123,8 @@ class StatusPage:
         found = [*warnings]
         if self._live is not None:
             found += self._gone(self._live)
+            found += self._parked()
+            found += self._spent(self._live)
             found += self._percyd.not_taken_in(self._live)
         render_status(console, document, found, self._left_out, limit)
 
@@ -134,3 +136,28 @@ class StatusPage:
             f"{agent.lease_s:g} s"
             for agent in self._percyd.own_agents(snapshot)[1]
         ]
+
+    def _parked(self) -> list[str]:
+        """Runners of this clone whose providers have no more to give for now."""
+        from datetime import UTC
+
+        from percyd.parking import Parking
+
+        parked = Parking(self._percyd.home.parked, self._percyd.clock).parked()
+        return [
+            f"{name} rests here until {until.astimezone(UTC):%F %T} UTC, as its provider "
+            "has no more to give; its tasks go to other agents, or wait"
+            for name, until in sorted(parked.items())
+        ]
+
+    def _spent(self, snapshot: Snapshot) -> list[str]:
+        """The budget of the day, once it is used up."""
+        daily = self._percyd.effective.config.budget.record()
+        if daily is None:
+            return []
+        from percyd.core.budget import day_used_up
+
+        found = day_used_up(daily, snapshot, self._percyd.clock.now())
+        return (
+            [f"the budget is used up, {found}: nothing more is begun"] if found else []
+        )

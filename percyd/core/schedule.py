@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
+from percyd.core.budget import plan_used_up
 from percyd.core.edges import RUNNABLE, AgentStatus, PlanStatus, TaskStatus
 from percyd.core.ready import Kind, in_turn, kind_of, needs_rest
-from percyd.core.records import Agent, Plan, Task
-from percyd.core.snapshot import Snapshot
+from percyd.core.records import Agent, Task
+from percyd.core.snapshot import PlanState, Snapshot
 
 _GLOB = "*?["
 
@@ -57,13 +58,15 @@ def suits(kind: Kind, agent: Agent) -> bool:
     return not wanted or bool(wanted & set(agent.capabilities))
 
 
-def plan_wait(plan: Plan) -> Wait | None:
+def plan_wait(state: PlanState) -> Wait | None:
     """Why nothing of this plan may be claimed."""
+    plan = state.record
     if plan.status is PlanStatus.DRAFT:
         return Wait("draft", plan.id)
     if plan.paused is not None:
         return Wait("paused", plan.id)
-    return None
+    used_up = plan_used_up(state)
+    return Wait("budget", used_up) if used_up else None
 
 
 def unmet(snapshot: Snapshot, task: Task) -> list[str]:
@@ -91,7 +94,7 @@ def waits(snapshot: Snapshot, task: Task) -> list[Wait]:
     """Every reason why a blocked or submitted task cannot be claimed now."""
     state = snapshot.plans[task.plan]
     found = [Wait("dependency", name) for name in unmet(snapshot, task)]
-    held_back = plan_wait(state.record)
+    held_back = plan_wait(state)
     if held_back:
         found.append(held_back)
     found += [Wait("paths", name) for name in reservations_in_the_way(snapshot, task)]
@@ -112,6 +115,14 @@ def no_agent(snapshot: Snapshot, kind: Kind) -> Wait | None:
     if kind.runner:
         needs.append(f"runner {kind.runner}")
     return Wait("no_agent", ", ".join(needs) or "any agent")
+
+
+def without(agent: Agent, parked: Container[str]) -> Agent:
+    """An agent that does not use some of its runners for now."""
+    if not any(name in parked for name in agent.runners):
+        return agent
+    left = tuple(name for name in agent.runners if name not in parked)
+    return agent.model_copy(update={"runners": left})
 
 
 #: The requeued attempts that have rested long enough: (task, attempt).
@@ -147,7 +158,7 @@ def _in_order(snapshot: Snapshot, agent: Agent) -> Iterator[Task]:
     """The submitted tasks that suit an agent, best first, read only as far as needed."""
     queue = []
     for name, state in snapshot.plans.items():
-        if state.record.status not in RUNNABLE or state.record.paused is not None:
+        if state.record.status not in RUNNABLE or plan_wait(state) is not None:
             continue
         spread = hashlib.sha256(f"{agent.id} {name}".encode()).digest()
         for kind, rank, shards in state.ready.index.ranks():

@@ -53,6 +53,7 @@ def build(
         verify=_gate(gate),
         land=document.land or config.land,
         defaults=defaults,
+        budget=document.budget,
         limits=limits,
         review_plan=False,
         created_by=source.submitted_by,

@@ -14,7 +14,7 @@ from typing import Any
 from percyd.core import schedule
 from percyd.core.edges import TaskStatus
 from percyd.core.ready import Kind, kind_of, needs_rest
-from percyd.core.reasons import backoff_s
+from percyd.core.reasons import Reason, backoff_s
 from percyd.core.records import Record, Task
 from percyd.core.schedule import Wait
 from percyd.core.snapshot import Snapshot
@@ -29,6 +29,7 @@ class Waiting:
         self._snapshot = snapshot
         self._reserved = _Reserved(snapshot.held_tasks())
         self._no_agent: dict[Kind, Wait | None] = {}
+        self._held_back: dict[str, Wait | None] = {}
 
     def of(self, task: Task) -> list[Wait]:
         """Every reason; none for a task that is ready, runs, asks or has ended."""
@@ -46,7 +47,7 @@ class Waiting:
         """What `schedule.waits` answers, in its order."""
         for name in schedule.unmet(self._snapshot, task):
             yield Wait("dependency", name)
-        held_back = schedule.plan_wait(self._snapshot.plans[task.plan].record)
+        held_back = self._plan_wait(task.plan)
         if held_back:
             yield held_back
         for name in self._reserved.in_the_way(task.paths):
@@ -54,6 +55,12 @@ class Waiting:
         nobody = self._nobody(task)
         if nobody:
             yield nobody
+
+    def _plan_wait(self, plan: str) -> Wait | None:
+        """Why the whole plan waits, found once for all of its tasks."""
+        if plan not in self._held_back:
+            self._held_back[plan] = schedule.plan_wait(self._snapshot.plans[plan])
+        return self._held_back[plan]
 
     def _nobody(self, task: Task) -> Wait | None:
         """The wait for an agent, found once for all tasks with the same needs."""
@@ -63,7 +70,11 @@ class Waiting:
         return self._no_agent[kind]
 
     def _rest(self, task: Task) -> list[Wait]:
-        if not needs_rest(task) or task.reason is None:
+        if task.reason is None:
+            return []
+        if task.reason.code is Reason.PARKED:
+            return [Wait("backoff", task.reason.message)]
+        if not needs_rest(task):
             return []
         first_s = self._snapshot.plans[task.plan].record.limits.backoff_s
         pause_s = backoff_s(first_s, task.retries)

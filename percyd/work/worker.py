@@ -27,6 +27,7 @@ from percyd.state.tickets import Applied, Ticket
 from percyd.threads import SYSTEM_THREADS, Thread, Threads
 from percyd.work.leash import Leash
 from percyd.work.resting import Resting
+from percyd.work.restraint import NONE, Restraint
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,10 @@ class Worker:
         clock: Clock,
         wake: threading.Event,
         threads: Threads = SYSTEM_THREADS,
+        restraint: Restraint = NONE,
     ) -> None:
         self.agent = agent
+        self._restraint = restraint
         self._store = store
         self._clock = clock
         self._wake = wake
@@ -123,7 +126,7 @@ class Worker:
             free = len(self._free)
             self._resting.observe(snapshot, now_s)
             rested = self._resting.rested(now_s)
-        if self._draining or not free:
+        if self._draining or not free or self._restraint.is_spent(snapshot):
             return
         due = pick(snapshot, self._card(snapshot), free, rested)
         if not due:
@@ -216,9 +219,11 @@ class Worker:
                     self._owed.append((task, ending))
 
     def may_run(self) -> bool:
-        """Whether a ready task suits this agent, at once or after its pause."""
+        """Whether a ready task suits this agent, at once or after a pause."""
         snapshot = self._store.state.snapshot
-        return bool(pick(snapshot, self._card(snapshot), 1, Everything()))
+        card = snapshot.agents.get(self.agent.id, self.agent)
+        soon = self._restraint.soon(card, snapshot)
+        return soon is not None and bool(pick(snapshot, soon, 1, Everything()))
 
     def next_s(self) -> float | None:
         """Seconds until a resting task may be claimed; None if none rests."""
@@ -295,11 +300,14 @@ class Worker:
         self._store.apply(Depart(self._store.stamp(), self.agent.id))
 
     def _card(self, snapshot: Snapshot) -> Agent:
-        return snapshot.agents.get(self.agent.id, self.agent)
+        """This agent with the runners that do not rest."""
+        return self._restraint.now(snapshot.agents.get(self.agent.id, self.agent))
 
     def _claim(self, count: int, rested: frozenset[tuple[str, int]]) -> Claim:
         tokens = tuple(self._store.token() for _ in range(count))
-        return Claim(self._store.stamp(), self.agent.id, tokens, rested)
+        parked = self._restraint.parked(self.agent)
+        stamp, daily = self._store.stamp(), self._restraint.daily
+        return Claim(stamp, self.agent.id, tokens, rested, parked, daily)
 
     def _mine(self, applied: Applied) -> list[Task]:
         decision = applied.decision

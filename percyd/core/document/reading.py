@@ -34,7 +34,6 @@ NOT_YET: Final[Mapping[str, NotYet]] = {
     "review_plan": NotYet(
         False, "reviews of plans are not supported by this version; remove it"
     ),
-    "budget": NotYet(None, "budgets are not supported by this version; remove it"),
 }
 
 #: What percyd itself makes is no type of a task in a document.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from percyd.core.budget import day_used_up
 from percyd.core.edges import AgentStatus, Op, PlanStatus, TaskStatus
 from percyd.core.ids import rescue_ref
 from percyd.core.operations.base import (
@@ -20,6 +21,7 @@ from percyd.core.operations.base import (
 from percyd.core.reasons import FINAL, Reason
 from percyd.core.records import (
     Attempt,
+    Budget,
     Outcome,
     Plan,
     Task,
@@ -28,7 +30,7 @@ from percyd.core.records import (
     Why,
 )
 from percyd.core.refs import Oid, RefMove
-from percyd.core.schedule import Rested, pick
+from percyd.core.schedule import Rested, pick, without
 from percyd.core.snapshot import Snapshot
 from percyd.core.words import counted
 from percyd.errors import IllegalTransition
@@ -41,13 +43,16 @@ COUNTED: frozenset[Outcome] = frozenset({"failed", "lost"})
 class Claim:
     """The best ready tasks for an agent's free slots, as of the moment of deciding.
 
-    One token is drawn per free slot.
+    One token is drawn per free slot. ``parked`` runners are not to be used for now;
+    nothing is claimed once a ``daily`` budget is used up.
     """
 
     stamp: Stamp
     agent: str
     tokens: tuple[str, ...]
     rested: Rested = ()
+    parked: tuple[str, ...] = ()
+    daily: Budget | None = None
     needs: tuple[str, ...] = ()
 
     def decide(self, snapshot: Snapshot, tips: Tips) -> Answer:
@@ -55,7 +60,10 @@ class Claim:
         agent = snapshot.agents.get(self.agent)
         if agent is None or agent.status is not AgentStatus.JOINED:
             raise IllegalTransition(f"agent {self.agent} has not joined")
-        picked = pick(snapshot, agent, len(self.tokens), self.rested)
+        if self.daily and day_used_up(self.daily, snapshot, self.stamp.now):
+            return None
+        usable = without(agent, self.parked)
+        picked = pick(snapshot, usable, len(self.tokens), self.rested)
         if not picked:
             return None
         tasks = [

@@ -223,8 +223,9 @@ BAD_DOCUMENT = [
     ("defaults: {timeout_s: -1}", 2, "defaults.timeout_s", "-1 is not allowed; give"),
     # Not in this version.
     ("review_plan: true", 2, "review_plan", "reviews of plans are not supported by"),
-    ("budget: {cost_usd: 5}", 2, "budget", "budgets are not supported by this version"),
-    ("budget: {}", 2, "budget", "budgets are not supported by this version; remove it"),
+    ("budget: {cost_usd: 0}", 2, "budget.cost_usd", "0 is not allowed"),
+    ("budget: {tokens: 1.5}", 2, "budget.tokens", "1.5 is not allowed"),
+    ("budget: {dollars: 5}", 2, "budget.dollars", "is no known key"),
     ("defaults: {review: true}", 2, "defaults.review", "reviews are not supported by"),
 ]
 # One problem each: (keys of a task on lines of their own, from line 5).
@@ -796,7 +797,7 @@ def test_the_schema_and_the_parser_agree() -> None:
         {"title": "x", "titel": 1},
         {"title": "x", "land": "now"},
         {"title": "x", "review_plan": True},
-        {"title": "x", "budget": {}},
+        {"title": "x", "budget": {"cost_usd": 0}},
         {"title": "x", "verify": True},
         {"title": "x", "tasks": [{"id": "A", "title": "A"}]},
         {"title": "x", "tasks": [{"id": "a", "title": "A", "priority": 1001}]},
@@ -806,7 +807,7 @@ def test_the_schema_and_the_parser_agree() -> None:
 
 
 def test_what_is_not_there_yet_is_refused_by_name() -> None:
-    assert set(NOT_YET) == {"review", "review_plan", "budget"}
+    assert set(NOT_YET) == {"review", "review_plan"}
     assert all("not supported by this version" in row.text for row in NOT_YET.values())
 
 

@@ -1,0 +1,55 @@
+"""Runners whose providers have no more to give for now: they rest until a time.
+
+Kept in a file of the clone, so that neither another process nor the next start asks in
+vain what this one knows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from percyd.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Parking:
+    """The parked runners of one clone, and until when each rests."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def park(self, runner: str, until: datetime) -> None:
+        """Let a runner rest; a later time wins over an earlier one."""
+        parked = {**self.parked()}
+        parked[runner] = max(until, parked.get(runner, until))
+        log.warning(
+            "parked", extra={"runner": runner, "why": f"until {until:%F %T %Z}"}
+        )
+        times = {name: time.timestamp() for name, time in parked.items()}
+        with suppress(OSError):  # who asks in vain is told again
+            fd, name = tempfile.mkstemp(dir=self._path.parent)
+            with os.fdopen(fd, "w") as file:
+                json.dump(times, file)
+            Path(name).replace(self._path)
+
+    def parked(self) -> Mapping[str, datetime]:
+        """The runners that rest now, and until when."""
+        try:
+            times = json.loads(self._path.read_bytes())
+            found = {
+                str(name): datetime.fromtimestamp(time, UTC)
+                for name, time in times.items()
+            }
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+            return {}
+        now = self._clock.now()
+        return {name: until for name, until in found.items() if until > now}
