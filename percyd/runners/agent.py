@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from percyd.runners.base import Job, Reader, Start
@@ -21,6 +22,8 @@ class AgentRunner(ABC):
     #: What it is told by its environment, where the configuration says nothing else.
     settings: ClassVar[Mapping[str, str]] = {}
     can_resume: ClassVar[bool] = True
+    #: Settings of a repository that it reads whatever it is told.
+    unavoidable: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, name: str, config: RunnerConfig) -> None:
         self.name = name
@@ -50,6 +53,12 @@ class AgentRunner(ABC):
     def environment(self) -> dict[str, str]:
         """What is set for it."""
         return {**self.settings, **self.config.env}
+
+    def obeys(self, worktree: Path) -> str | None:
+        """See `Runner`."""
+        if self.config.project_settings:
+            return None
+        return next((f for f in self.unavoidable if (worktree / f).exists()), None)
 
     @abstractmethod
     def start(self, job: Job) -> Start:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar, Final
 
 from percyd.core.records import Usage
@@ -18,8 +17,6 @@ _QUIET: Final = (
     *("--no-gitignore", "--chat-history-file", "/dev/null"),
     *("--input-history-file", "/dev/null"),
 )
-#: Where one is given, the repository's own is not looked for; it must not be empty.
-_CONFIG: Final = Path(__file__).with_name("aider.yml")
 _TOKENS = re.compile(
     rb"Tokens: ([0-9.,]+)(k?) sent,(?:[^,]*cache[^,]*,)* ([0-9.,]+)(k?) received\."
     rb"(?:.*?\$([0-9.]+) session)?"
@@ -42,6 +39,7 @@ class AiderRunner(AgentRunner):
         *("OPENROUTER_API_KEY", "DEEPSEEK_API_KEY", "GROQ_API_KEY"),
     )
     can_resume = False
+    unavoidable = (".aider.conf.yml", ".env")
 
     def start(self, job: Job) -> Start:
         """See `Runner`."""
@@ -50,8 +48,6 @@ class AiderRunner(AgentRunner):
             words += ["--model", self.config.model]
         if job.read_only:
             words += ["--chat-mode", "ask", "--no-auto-commits"]
-        if not self.config.project_settings:
-            words += ["--config", str(_CONFIG), "--env-file", "/dev/null"]
         return Start((*words, *self.config.args), None, self.environment)
 
     def reader(self, job: Job) -> Reader:

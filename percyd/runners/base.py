@@ -139,6 +139,10 @@ class Runner(Protocol):
         """Whether it goes on with a session that has ended."""
         ...
 
+    def obeys(self, worktree: Path) -> str | None:
+        """A file of the repository that it would obey, and must not."""
+        ...
+
     def start(self, job: Job) -> Start:
         """How to start it."""
         ...

@@ -64,8 +64,14 @@ class Conversation:
         """One more round; ``intro`` comes first where it cannot be known any more.
 
         Raises:
-            AttemptFailed: it did not end as it should; names how it did.
+            AttemptFailed: it did not end as it should, or must not run here; names why.
         """
+        if (file := self.runner.obeys(worktree)) is not None:
+            raise AttemptFailed(
+                Reason.UNSUPPORTED_REPOSITORY,
+                f"{self.runner.name} obeys {file} of the repository whatever it is told; "
+                f"project_settings = true in [runners.{self.runner.name}] allows that",
+            )
         session = self.session if self.runner.can_resume else None
         text = prompt if session is not None else f"{intro}\n{prompt}".lstrip()
         self.prompt_file.write_text(text, encoding="utf-8")

@@ -20,8 +20,18 @@ if not NAMES:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test is run once for each agent that it is for."""
     if "agent" in metafunc.fixturenames:
-        wanted = metafunc.function.__dict__.get("agents", NAMES)
-        metafunc.parametrize("agent", [name for name in NAMES if name in wanted])
+        metafunc.parametrize("agent", NAMES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that are for some agents only are not run for others."""
+    items[:] = [item for item in items if _is_for(item)]
+
+
+def _is_for(item: pytest.Item) -> bool:
+    wanted = getattr(getattr(item, "function", None), "agents", None)
+    spec = getattr(item, "callspec", None)
+    return wanted is None or spec is None or spec.params.get("agent") in wanted
 
 
 @pytest.fixture

@@ -58,7 +58,6 @@ def test_another_program_may_be_spoken_to_like_an_agent() -> None:
     [
         ("claude", ("--strict-mcp-config", "--setting-sources")),
         ("codex", ("projects={}",)),
-        ("aider", ("--config", "--env-file")),
     ],
 )
 def test_what_a_repository_brings_for_an_agent_is_not_obeyed(
@@ -66,6 +65,19 @@ def test_what_a_repository_brings_for_an_agent_is_not_obeyed(
 ) -> None:
     assert set(words) <= set(start(name).argv)
     assert not set(words) & set(start(name, project_settings=True).argv)
+
+
+def test_settings_that_aider_would_obey_keep_it_from_running(tmp_path: Path) -> None:
+    def obeys(**fields: object) -> str | None:
+        config = Config.model_validate({"runners": {"aider": fields}})
+        return registry(config)["aider"].obeys(tmp_path)
+
+    assert obeys() is None
+    (tmp_path / ".env").touch()
+    assert obeys() == ".env"
+    (tmp_path / ".aider.conf.yml").touch()
+    assert obeys() == ".aider.conf.yml"
+    assert obeys(project_settings=True) is None
 
 
 def test_opencode_is_told_by_its_environment() -> None:
