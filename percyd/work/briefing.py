@@ -18,7 +18,8 @@ _DIFF_CHARS = 100_000
 
 def first_prompt(shop: Workshop, plan: Plan, task: Task, branch: str, base: Oid) -> str:
     """The text that a program gets first in an attempt."""
-    done = _dependencies(shop, task)
+    # A command is not told so much; nobody reads it there.
+    done = _dependencies(shop, task) if task.run is None else []
     if task.type == "review":
         diffs = [f"{merge}^1 {merge}" for d in done if (merge := _merge_of(d.task))]
         diffs = diffs or [f"{plan.base_commit} {base}"]

@@ -690,3 +690,25 @@ def test_a_new_plan_where_percyd_is_not_set_up_says_so(tmp_path: Path) -> None:
     assert (tmp_path / ".percy/plans/one.yaml").is_file()
     (tmp_path / ".percy/config.toml").touch()
     assert percyd(tmp_path, "plan", "new", "two").err == ""
+
+
+def test_init_sets_up_the_coding_agents_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone, _ = with_remote(tmp_path)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("aider", "codex"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+
+    percyd(clone, "init", "--no-hooks")
+
+    text = (clone / ".percy/config.toml").read_text()
+    assert '\nrunner = "codex"' in text
+    assert '[runners.codex]\ncommand = ["codex"]' in text
+    assert '[runners.aider]\ncommand = ["aider"]' in text
+    assert "[runners.claude]\ncommand" not in text
+    shown = percyd(clone, "config", "--json").document
+    assert shown["runners.codex.project_settings"]["value"] == "false"

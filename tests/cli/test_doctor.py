@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from percyd.repo.runner import Git
-from tests.support.gitrepo import git, make_repo, refs, write_hook
+from tests.support.gitrepo import commit, git, make_repo, refs, write_hook
 from tests.support.newuser import (
     Done,
     NewUser,
@@ -249,3 +249,31 @@ def test_an_edit_that_an_open_plan_does_not_follow_is_named(user: NewUser) -> No
 
 
 _TASK = {"id": "a", "title": "A", "run": "true"}
+
+
+@pytest.mark.parametrize(
+    ("script", "mark", "said"),
+    [
+        ("echo '2.1.197 (Claude Code)'", "ok", "claude: {}, 2.1.197 (Claude Code)"),
+        (
+            "echo broken >&2; exit 3",
+            "warning",
+            "claude: {} --version does not work: broken",
+        ),
+        (None, "warning", "claude: {} is not on PATH here"),
+    ],
+)
+def test_an_agent_is_asked_for_its_version(
+    user: NewUser, tmp_path: Path, script: str | None, mark: str, said: str
+) -> None:
+    program = tmp_path / "claude"
+    if script is not None:
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    text = f'{settings()}[runners.claude]\ncommand = ["{program}"]\n'
+    commit(user.clone, {".percy/config.toml": text})
+    user.push()
+
+    checks = found(user.percyd("doctor", "--json"), mark)
+
+    assert checks["runners"]["message"] == said.format(program)
