@@ -73,8 +73,9 @@ def cli() -> None:
 
 def main() -> None:
     """The ``percyd`` program."""
-    # What a command has to say it says itself; only loops have a log.
-    logging.getLogger("percyd").addHandler(logging.NullHandler())
+    # What a command has to say it says itself; only loops have a log. Nor is what
+    # libraries have to say for the user: watchdog speaks when it is being stopped.
+    logging.getLogger().addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A title may hold what the terminal's encoding does not.
