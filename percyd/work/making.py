@@ -22,7 +22,7 @@ from percyd.work.environment import task_environment
 from percyd.work.failure import AttemptFailed, GateRefused
 from percyd.work.held import HeldClaim
 from percyd.work.mending import Conflict, Mender
-from percyd.work.mergebase import merge_base
+from percyd.work.mergebase import BaseConflict, merge_base
 from percyd.work.supervise import Bounds
 from percyd.work.workshop import Workshop
 
@@ -88,19 +88,36 @@ class Making:
             AttemptFailed: its program did not end as it should, or made nothing.
         """
         if self.task.type == "land":
-            name = pin_name(self._path)
-            self.result = merge_base(self._shop, self._held, self.base, name)
-            return Report(f"merged {self.plan.base_branch}")
-        self.talk = self._conversation()
-        self._intro = first_prompt(
-            self._shop, self.plan, self.task, self._branch, self.base
-        )
+            return self._merge_base()
+        self.talk = self._begin_talk(self._runner())
         ran = self.talk.say(self._intro, "", self._path)
         if self.task.type == "review":
             self.changes = self._judgement(ran)
         else:
             self._collect()
         return self._report(ran)
+
+    def _merge_base(self) -> Report:
+        """Merge the base branch, or have the plan's runner do it where they conflict."""
+        name = pin_name(self._path)
+        try:
+            self.result = merge_base(self._shop, self._held, self.base, name)
+        except BaseConflict as conflict:
+            talk = self._talk_of_the_plan()
+            mender = self._mender(talk) if talk else None
+            met = mender.meet(self.base, conflict.theirs) if mender else None
+            if mender is None or met is None:
+                raise
+            return self._report(self._resolve(mender, met))
+        return Report(f"merged {self.plan.base_branch}")
+
+    def _talk_of_the_plan(self) -> Conversation | None:
+        """The plan's own runner, for a task that has none; None if it is not here."""
+        usual = self.plan.defaults.runner if self.plan.defaults else None
+        runner = self._shop.runners.get(usual or "")
+        if self.task.type == "land" and self.talk is None and runner is not None:
+            self.talk = self._begin_talk(runner)
+        return self.talk
 
     def _judgement(self, ran: RunReport) -> str:
         """What a review comes to. A command judges by its exit code alone."""
@@ -128,12 +145,13 @@ class Making:
         is_command = self.task.run is not None
         # The same command on the same files would make the same again.
         in_vain = is_command and isinstance(no, GateRefused)
-        if self.talk is None or self._rounds < 0 or in_vain:
+        talk = None if self._rounds < 0 or in_vain else self._talk_of_the_plan()
+        if talk is None:
             raise failure from no
         log.info("runs again", extra={"task": self.task.id, "why": no.message})
         if is_command:
-            return self._run_anew(self.talk)
-        return self._mend(self._mender(self.talk), no, result)
+            return self._run_anew(talk)
+        return self._mend(self._mender(talk), no, result)
 
     def _run_anew(self, talk: Conversation) -> Report:
         """Run a command again, on what has landed meanwhile."""
@@ -157,7 +175,7 @@ class Making:
             ran = mender.gate(no)
             self._collect()
             return self._report(ran)
-        conflict = mender.meet(result)
+        conflict = mender.meet(result, self.tip())
         if conflict is None:  # somebody else's landing has cleared it up
             return self._report(RunReport())
         self.result = None
@@ -219,12 +237,15 @@ class Making:
 
     # The program
 
-    def _conversation(self) -> Conversation:
+    def _begin_talk(self, runner: Runner) -> Conversation:
+        self._intro = first_prompt(
+            self._shop, self.plan, self.task, self._branch, self.base
+        )
         return Conversation(
             shop=self._shop,
             held=self._held,
-            runner=self._runner(),
-            environment=self.environment(),
+            runner=runner,
+            environment=self.environment(runner),
             bounds=self.bounds(),
             log_file=self.log,
             prompt_file=self._prompt_file,
@@ -245,9 +266,9 @@ class Making:
     def _prompt_file(self) -> Path:
         return self._folder / "prompt.md"
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, runner: Runner | None = None) -> dict[str, str]:
         """What the task's programs get, and its gate."""
-        runner = self._runner()
+        runner = runner or self._runner()
         return task_environment(
             self._shop.environ,
             self.task,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from percyd.core.edges import TaskStatus
-from percyd.core.ids import plan_branch, short_ref
+from percyd.core.ids import short_ref
 from percyd.core.records import Task
 from percyd.core.refs import MergeConflict, Oid
 from percyd.errors import MergeConflictError
@@ -79,17 +79,15 @@ class Mender:
         }
         return self._say("fix-gate", values)
 
-    def meet(self, result: Oid) -> Conflict | None:
+    def meet(self, ours: Oid, theirs: Oid) -> Conflict | None:
         """Put both sides into the worktree; None if they do merge by now."""
-        hub = self.shop.hub
-        tip = self.shop.store.tip_of(plan_branch(self.task.plan)) or result
-        now = self.shop.clock.now()
-        merged = hub.merge(result, tip, self._message(), now)
+        hub, now = self.shop.hub, self.shop.clock.now()
+        merged = hub.merge(ours, theirs, self._message(), now)
         if not isinstance(merged, MergeConflict):
             return None
-        both = [result, tip]
+        both = [ours, theirs]
         self._begin(commit_tree(hub.git, merged.tree, both, self._message(), now))
-        return Conflict(result, tip, merged.paths)
+        return Conflict(ours, theirs, merged.paths)
 
     def conflict(self, conflict: Conflict, paths: Sequence[str]) -> RunReport:
         """Have both sides merged by hand in the files that are still to be merged.

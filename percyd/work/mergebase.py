@@ -1,7 +1,7 @@
 """The work of a task ``land-N``: the base branch merged into the integration branch.
 
-percyd's own doing: no program runs but the gate. The commit that comes of it lands as
-any task's result does.
+percyd's own doing, with no program but the gate, unless the two conflict: then the plan's
+runner merges them. The commit that comes of it lands as any task's result does.
 """
 
 from __future__ import annotations
@@ -17,13 +17,22 @@ from percyd.work.workshop import Workshop
 _SHOWN = 20
 
 
+class BaseConflict(AttemptFailed):
+    """The base branch does not merge; ``theirs`` is its commit."""
+
+    def __init__(self, message: str, theirs: Oid) -> None:
+        super().__init__(Reason.CONFLICT, message)
+        self.theirs = theirs
+
+
 def merge_base(shop: Workshop, held: HeldClaim, tip: Oid, pin: str) -> Oid:
     """Merge the plan's base branch, as the remote has it now, into ``tip``.
 
     Answers the merge commit, kept in the hub under ``pin`` until it is published.
 
     Raises:
-        AttemptFailed: the two do not merge, or the base branch is not there.
+        BaseConflict: the two do not merge.
+        AttemptFailed: the base branch is not there.
     """
     task = held.task
     branch = shop.store.state.snapshot.plans[task.plan].record.base_branch
@@ -42,9 +51,7 @@ def merge_base(shop: Workshop, held: HeldClaim, tip: Oid, pin: str) -> Oid:
     if isinstance(merged, MergeConflict):
         paths = ", ".join(merged.paths[:_SHOWN])
         more = f" and {len(merged.paths) - _SHOWN} more" * (len(merged.paths) > _SHOWN)
-        raise AttemptFailed(
-            Reason.CONFLICT, f"{branch} conflicts with the plan in {paths}{more}"
-        )
+        raise BaseConflict(f"{branch} conflicts with the plan in {paths}{more}", base)
     refuse_unsupported(shop.hub, merged.commit)
     shop.hub.pin(pin, merged.commit)
     return merged.commit

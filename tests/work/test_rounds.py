@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from percyd.core.records import Limits, Task
+from percyd.core.records import Defaults, Limits, Task
+from percyd.dispatch.land import PlanLanding
+from percyd.errors import BaseMoved
+from percyd.repo.discover import may_move
 from percyd.repo.worktrees import SlotClone
 from percyd.settings import Config
+from tests.support.checker import check
 from tests.support.gitrepo import commit, git
 from tests.support.shop import Shop
 from tests.support.state import task
@@ -323,3 +328,36 @@ def test_a_repository_brings_its_own_prompt(shop: Shop, tmp_path: Path) -> None:
     assert bot.run().status == "completed"
 
     assert bot.told == ["Short.\n\n<task>\nTask p.a, attempt 1: Task a\n</task>\n"]
+
+
+def landed_apart(shop: Shop, gate: str | None) -> None:
+    """A finished plan whose base branch has moved meanwhile, and its ``land-1``."""
+    shop.take_in(
+        task("p", "a", run="echo mine > src/a.txt"),
+        verify=gate,
+        defaults=Defaults(runner="tool"),
+    )
+    shop.run()
+    commit(shop.clone, {"src/a.txt": "theirs\n"})
+    git(shop.clone, "push", "-q", "origin", "main")
+    may = partial(may_move, shop.percyd.clone, shop.percyd.remote)
+    with pytest.raises(BaseMoved):
+        PlanLanding(shop.store, shop.percyd.clock, may, lambda _: None).land("p")
+
+
+def test_a_conflict_with_the_base_is_resolved_by_the_plans_runner(
+    shop: Shop, tmp_path: Path
+) -> None:
+    bot = Bot(shop, tmp_path, "echo both > src/a.txt", "echo 'both, good' > src/a.txt")
+    landed_apart(shop, gate="grep -q good src/a.txt || ! grep both src/a.txt")
+
+    done = bot.run()
+
+    assert (done.id, done.status, done.attempt) == ("p.land-1", "completed", 1)
+    assert shop.file("src/a.txt") == "both, good"
+    assert len(bot.told) == 2
+    assert "src/a.txt" in bot.told[0].partition("<files>")[2]
+    assert "did not pass the gate" in bot.told[1]
+    main = git(shop.remote, "rev-parse", "main")
+    assert git(shop.remote, "merge-base", "percy/plan/p", "main") == main
+    assert check(shop.remote) == []
