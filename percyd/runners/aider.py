@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from percyd.core.records import Usage
 from percyd.runners.agent import AgentRunner
 from percyd.runners.base import Job, Ran, Reader, Start
-from percyd.runners.events import Called, Event, Said, Trouble, one_line
+from percyd.runners.events import Called, Event, Said, Trouble, cost_of, one_line
 
 _QUIET: Final = (
     *("--yes-always", "--no-pretty", "--no-stream", "--no-check-update"),
@@ -17,6 +17,10 @@ _QUIET: Final = (
     *("--no-gitignore", "--chat-history-file", "/dev/null"),
     *("--input-history-file", "/dev/null"),
 )
+#: What matters of a line; the patterns take too long for one of megabytes.
+_LINE_BYTES = 2000
+#: So much of its last answer is kept.
+_SAID_CHARS = 20_000
 _TOKENS = re.compile(
     rb"Tokens: ([0-9.,]+)(k?) sent,(?:[^,]*cache[^,]*,)* ([0-9.,]+)(k?) received\."
     rb"(?:.*?\$([0-9.]+) session)?"
@@ -39,7 +43,10 @@ class AiderRunner(AgentRunner):
         *("OPENROUTER_API_KEY", "DEEPSEEK_API_KEY", "GROQ_API_KEY"),
     )
     can_resume = False
-    unavoidable = (".aider.conf.yml", ".env")
+    unavoidable = (
+        *(".aider.conf.yml", ".env"),
+        *(".aider.model.settings.yml", ".aider.model.metadata.json"),
+    )
 
     def start(self, job: Job) -> Start:
         """See `Runner`."""
@@ -63,6 +70,7 @@ class AiderReader(Reader):
     def __init__(self) -> None:
         self._ran = Ran()
         self._sent = self._received = self._turns = 0
+        self._answer = ""
 
     @property
     def ran(self) -> Ran:
@@ -71,6 +79,7 @@ class AiderReader(Reader):
 
     def read(self, line: bytes) -> Iterator[Event]:
         """See `Reader`."""
+        line = line[:_LINE_BYTES]
         text = line.decode("utf-8", "replace").strip()
         if found := _TOKENS.search(line):
             self._count(found)
@@ -83,6 +92,7 @@ class AiderReader(Reader):
             self._ran.said = found[1].decode("utf-8", "replace")
             yield Called("commit", one_line(self._ran.said))
         elif text:
+            self._answer = f"{self._answer}\n{text}"[-_SAID_CHARS:]
             yield Said(text)
 
     def _count(self, found: re.Match[bytes]) -> None:
@@ -95,6 +105,7 @@ class AiderReader(Reader):
             cost_usd=_amount(found[5]),
             turns=self._turns,
         )
+        self._ran.said, self._answer = self._answer.strip(), ""
         # An answer came: what had failed before it was tried again.
         self._ran.is_done, self._ran.problem = True, ""
 
@@ -102,12 +113,12 @@ class AiderReader(Reader):
 def _number(text: bytes, thousands: bytes) -> int:
     try:
         return int(float(text.replace(b",", b"")) * (1000 if thousands else 1))
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
 
 
 def _amount(text: bytes | None) -> float | None:
     try:
-        return float(text) if text else None
+        return cost_of(float(text)) if text else None
     except ValueError:
         return None

@@ -171,7 +171,8 @@ def report_of(result: ProcessResult, ran: Ran | None, now: datetime) -> RunRepor
     A run that was stopped is ``released``: whoever stopped it knows the real reason.
     """
     ran = ran or Ran(is_done=True, said=last_line(result.tail))
-    left = RunReport(session=ran.session, usage=ran.usage, denied=ran.denied)
+    denied = tuple(map(masked_text, ran.denied))
+    left = RunReport(session=ran.session, usage=ran.usage, denied=denied)
     failed = _outside(result)
     if failed is not None:
         return replace(left, failed=failed[0], message=failed[1])

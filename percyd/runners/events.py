@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from percyd.work.masking import masked_text
+
 Json = Mapping[str, Any]
 
 #: So much of a tool call's arguments is shown.
@@ -70,6 +72,11 @@ def object_of(line: bytes) -> Json | None:
     return found if isinstance(found, dict) else None
 
 
+def clean(text: str) -> str:
+    """``text`` without halves of characters, as a program leaves that cuts strings."""
+    return text.encode("utf-8", "replace").decode() if not text.isascii() else text
+
+
 def mapping(value: object) -> Json:
     """``value`` if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
@@ -83,7 +90,7 @@ def items(value: object) -> list[Json]:
 
 def text_of(value: object) -> str:
     """``value`` if it is text, else none."""
-    return value if isinstance(value, str) else ""
+    return clean(value) if isinstance(value, str) else ""
 
 
 def count_of(value: object) -> int:
@@ -109,4 +116,4 @@ def detail_of(arguments: object) -> str:
 
 def one_line(text: str) -> str:
     """``text`` on one line, cut."""
-    return " ".join(text.split())[:DETAIL_CHARS]
+    return " ".join(masked_text(clean(text)).split())[:DETAIL_CHARS]

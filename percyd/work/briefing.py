@@ -80,7 +80,9 @@ def _before(shop: Workshop, task: Task, base: Oid) -> str:
         return ""
     why = f"{last.reason.code}: {last.reason.message}".rstrip(": ")
     ended = f"It ended so:\n\n{block('reason', why)}"
-    work = _work_of(shop, last)
+    # The last one may have been over before it began.
+    kept = next((each for each in task.attempts[::-1] if each.rescue), last)
+    work = _work_of(shop, kept)
     if work is None:
         return f"An earlier attempt at this task came to nothing. {ended}"
     values = {"why": ended, "commit": work, "base": base}

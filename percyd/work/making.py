@@ -156,13 +156,19 @@ class Making:
     def _run_anew(self, talk: Conversation) -> Report:
         """Run a command again, on what has landed meanwhile."""
         self.base = self.tip()
+        before = self.result
         self._clone.switch_branch(self._path, self._branch, self.base)
-        self._shop.hub.unpin(pin_name(self._path))
         self._collect_from_base()
         self.result = None
         talk.environment = self.environment()
-        ran = talk.say(self._intro, "", self._path)
-        self._collect()
+        try:
+            ran = talk.say(self._intro, "", self._path)
+            self._collect()
+        except AttemptFailed:
+            # What it made the first time is worth more than half of a second one; the
+            # pin has kept it meanwhile.
+            self.result = before
+            raise
         return self._report(ran)
 
     def _mend(
@@ -173,7 +179,7 @@ class Making:
             mender.prepare(no, result)
             self.result = None  # from here on the worktree holds the work
             ran = mender.gate(no)
-            self._collect()
+            mender.refuse_nothing(self._collect(), no.tip)
             return self._report(ran)
         conflict = mender.meet(result, self.tip())
         if conflict is None:  # somebody else's landing has cleared it up
@@ -194,6 +200,8 @@ class Making:
                     raise AttemptFailed(Reason.CONFLICT, message) from left
                 self._rounds -= 1
                 paths = left.paths
+                # The worktree holds the work again, and a pin would outweigh it.
+                self._shop.hub.unpin(pin_name(self._path))
                 self.result = None
             else:
                 return ran

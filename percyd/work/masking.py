@@ -24,12 +24,19 @@ _FORMS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"hf_", rb"\bhf_[A-Za-z0-9]{30,}"),
     (b"gsk_", rb"gsk_[A-Za-z0-9]{30,}"),
     (b"xai-", rb"xai-[A-Za-z0-9]{30,}"),
-    (b"eyJ", rb"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    (
+        b"eyJ",
+        rb"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    ),
     (b"earer ", rb"[Bb]earer (?!\*)[A-Za-z0-9_.~+/=-]{20,}"),
     (b"://", rb"(?<=://)[^\s/:@\"']*:[^\s/@\"']+(?=@)"),
     (
         b"PRIVATE KEY-----",
-        rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+        (
+            rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+            rb"(?:[A-Za-z0-9+/=\s:,]|\\[nr]|-(?!----))*"
+            rb"(?:-----END [A-Z ]*PRIVATE KEY-----)?"
+        ),
     ),
 )
 _PATTERNS: Final = tuple(
@@ -42,7 +49,7 @@ _MASK = b"***"
 _HELD_BYTES = 8192
 #: What may be the beginning of a key: the last word, and what stands before some.
 _OPEN = re.compile(
-    rb"(?:[Bb]earer )?\S+\Z|[Bb]earer \Z|-----BEGIN [A-Z ]*-*\Z", re.DOTALL
+    rb"(?:[Bb]earer |(?<!\S))\S+\Z|[Bb]earer \Z|-----BEGIN [A-Z ]*-*\Z", re.DOTALL
 )
 _BLOCK = re.compile(
     rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL
@@ -65,12 +72,14 @@ def masked(data: bytes) -> bytes:
 
 def masked_text(text: str) -> str:
     """The same for text."""
-    data = text.encode("utf-8", "surrogateescape")
-    return masked(data).decode("utf-8", "surrogateescape")
+    data = text.encode("utf-8", "replace")
+    return masked(data).decode("utf-8", "replace")
 
 
 def _mask(found: re.Match[bytes]) -> bytes:
-    return found[0][:_SHOWN] + _MASK
+    # What stands before "@" in a URL has no form that would be worth showing.
+    is_password = found.string[found.end() : found.end() + 1] == b"@"
+    return _MASK if is_password else found[0][:_SHOWN] + _MASK
 
 
 class Masker:
@@ -102,11 +111,12 @@ class Masker:
 def _open_from(data: bytes) -> int:
     """Where in ``data`` something begins that may be a key, and goes on."""
     start = max(0, len(data) - _HELD_BYTES)
-    found = _OPEN.search(data, start)
+    # Cut out, so that a word that began before it begins here.
+    found = _OPEN.search(data[start:])
     if found is None:
         return len(data)
-    if found.start() > start or start == 0:
-        return found.start()
+    if found.start() or start == 0:
+        return start + found.start()
     middle = len(data) - _HELD_BYTES // 2
     word = _PLAIN.search(data, start, middle)
     return word.start() if word and word.start() > start else middle

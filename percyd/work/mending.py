@@ -9,6 +9,7 @@ from pathlib import Path
 
 from percyd.core.edges import TaskStatus
 from percyd.core.ids import short_ref
+from percyd.core.reasons import Reason
 from percyd.core.records import Task
 from percyd.core.refs import MergeConflict, Oid
 from percyd.errors import MergeConflictError
@@ -18,7 +19,7 @@ from percyd.repo.worktrees import SlotClone
 from percyd.runners.base import RunReport
 from percyd.work.collect import pin_name
 from percyd.work.conversation import Conversation
-from percyd.work.failure import GateRefused
+from percyd.work.failure import AttemptFailed, GateRefused
 from percyd.work.prompt import block, output_block, task_block, verdict_text
 from percyd.work.workshop import Workshop
 
@@ -32,6 +33,8 @@ class Conflict:
 
     ours: Oid
     theirs: Oid
+    #: The commit with both sides and the marks between them.
+    marked: Oid
     paths: tuple[str, ...]
 
     @property
@@ -86,8 +89,9 @@ class Mender:
         if not isinstance(merged, MergeConflict):
             return None
         both = [ours, theirs]
-        self._begin(commit_tree(hub.git, merged.tree, both, self._message(), now))
-        return Conflict(ours, theirs, merged.paths)
+        marked = commit_tree(hub.git, merged.tree, both, self._message(), now)
+        self._begin(marked)
+        return Conflict(ours, theirs, marked, merged.paths)
 
     def conflict(self, conflict: Conflict, paths: Sequence[str]) -> RunReport:
         """Have both sides merged by hand in the files that are still to be merged.
@@ -111,11 +115,19 @@ class Mender:
 
         Raises:
             MergeConflictError: there are conflict markers left; names the files.
+            AttemptFailed: it does not go on from both sides, or undoes its own.
         """
+        hub = self.shop.hub
+        if not hub.is_ancestor(conflict.marked, commit):
+            # Of one side alone, it would undo whatever the other has landed.
+            raise AttemptFailed(
+                Reason.LEFT_BRANCH,
+                f"{short_ref(self.branch)} no longer contains both sides of the conflict",
+            )
         left = tuple(self._marked(conflict, commit))
         if left:
             raise MergeConflictError(left)
-        hub = self.shop.hub
+        self.refuse_nothing(commit, conflict.theirs)
         merge = commit_tree(
             hub.git,
             hub.tree_of(commit),
@@ -126,6 +138,19 @@ class Mender:
         )
         hub.pin(pin_name(self.path), merge)
         return merge
+
+    def refuse_nothing(self, commit: Oid, landed: Oid) -> None:
+        """Refuse work of which nothing is left beside what has landed already.
+
+        Raises:
+            AttemptFailed: that is so, and the task has to change something.
+        """
+        hub, task = self.shop.hub, self.task
+        may = task.allow_empty or task.type == "land"
+        if not may and hub.tree_of(commit) == hub.tree_of(landed):
+            raise AttemptFailed(
+                Reason.EMPTY_RESULT, "nothing of the task's own work is left"
+            )
 
     def _begin(self, commit: Oid) -> None:
         """Put the worktree on its branch at ``commit``: from now on that is the work."""
@@ -155,7 +180,8 @@ class Mender:
         texts = self._texts(commit, conflict.paths)
         sides = [self._texts(oid, conflict.paths) for oid in conflict.parents]
         for path, text in texts.items():
-            before = max(_between(side.get(path, b"")) for side in sides)
+            # Both sides may have added a heading that is underlined so.
+            before = sum(_between(side.get(path, b"")) for side in sides)
             if marks.search(text) or _between(text) > before:
                 yield path
 

@@ -154,7 +154,8 @@ class Output:
 
     def tail(self) -> str:
         """The last lines, for people and for records."""
-        text = readable(masked(bytes(self._tail[-TAIL_BYTES:])))
+        # Masked whole: what is cut before may be a key without its head.
+        text = readable(masked(bytes(self._tail))[-TAIL_BYTES:])
         return "\n".join(text.rstrip("\n").split("\n")[-TAIL_LINES:])
 
     def _write(self, data: bytes) -> bool:

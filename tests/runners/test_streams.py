@@ -205,3 +205,40 @@ def test_codex_counts_only_what_is_new_in_a_session_that_goes_on() -> None:
     found = reader.ran.usage
     assert found is not None
     assert (found.input_tokens, found.output_tokens) == (500, 7)
+
+
+def test_halves_of_characters_are_replaced_and_break_nothing() -> None:
+    line = (
+        b'{"type":"result","subtype":"success","is_error":false,"session_id":"s",'
+        b'"result":"done \\ud83d","permission_denials":[{"tool_name":"Bash",'
+        b'"tool_input":{"command":"echo \\udc00 sk-ant-api03-' + b"a" * 30 + b'"}}]}\n'
+    )
+    report = read("claude", line)
+
+    assert (report.failed, report.summary) == (None, "done ?")
+    (denied,) = report.denied
+    assert "a" * 30 not in denied
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Tokens: "
+        + b"9" * 400
+        + b" sent, 1 received. Cost: $1 m, $"
+        + b"9" * 400
+        + b" session.",
+        b"Model " * 200_000,
+    ],
+)
+def test_no_line_of_aider_is_too_much(line: bytes) -> None:
+    report = read("aider", line + b"\nTokens: 1 sent, 1 received.\n")
+
+    assert report.failed is None
+    assert report.usage is not None
+    assert report.usage.cost_usd is None
+
+
+def test_what_aider_has_answered_last_is_what_it_said() -> None:
+    text = b"I looked.\nTokens: 1 sent, 1 received.\n\nall good\napprove\nTokens: 2 sent, 1 received.\n"
+    assert read("aider", text).said == "all good\napprove"

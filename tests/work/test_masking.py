@@ -107,3 +107,27 @@ def test_a_word_without_end_is_not_held_for_ever() -> None:
     masker = Masker()
     kept = b"".join(masker.feed(b"a" * 4096) for _ in range(100))
     assert len(kept) > 4096 * 90
+
+
+def test_of_a_password_in_a_url_nothing_is_shown() -> None:
+    assert (
+        masked(b"postgres://:s3cr@db https://u:pw@h")
+        == b"postgres://***@db https://***@h"
+    )
+
+
+def test_a_mention_of_a_key_hides_nothing_else() -> None:
+    events = b'{"type": "text"}\n' * 50
+    data = b"if line == '-----BEGIN RSA PRIVATE KEY-----':\n" + events
+    masker = Masker()
+
+    assert (masker.feed(data) + masker.flush()).endswith(events)
+
+
+@pytest.mark.parametrize("word", [b"a" * 8190 + b"\n", b"eyJ" * 20_000, b"-" * 60_000])
+def test_no_word_takes_long(word: bytes) -> None:
+    # A thousand times what is allowed for would take hours, not seconds.
+    masker = Masker()
+    for _ in range(100):
+        masker.feed(word)
+    assert masker.flush() is not None

@@ -361,3 +361,82 @@ def test_a_conflict_with_the_base_is_resolved_by_the_plans_runner(
     main = git(shop.remote, "rev-parse", "main")
     assert git(shop.remote, "merge-base", "percy/plan/p", "main") == main
     assert check(shop.remote) == []
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "git reset -q --hard HEAD^1",
+        'git reset -q --hard "$(git rev-parse HEAD^1)"; echo more > more',
+        'git checkout -q -B "$PERCY_BRANCH" "$PERCY_BASE"; echo more > more',
+    ],
+)
+def test_a_conflict_is_not_resolved_by_dropping_the_other_side(
+    shop: Shop, tmp_path: Path, deed: str
+) -> None:
+    bot = Bot(shop, tmp_path, "echo mine > src/a.txt", deed)
+    run = "echo theirs > src/a.txt; echo landed > landed.txt"
+    shop.take_in(bot_task(), task("p", "b", run=run))
+    first, second = claimed(shop)
+
+    back = bot.run(first, before_end=landing(shop, second))
+
+    assert back.reason is not None
+    assert back.reason.code == "left_branch"
+    assert shop.file("landed.txt") == "landed"
+
+
+@pytest.mark.parametrize("may_be_empty", [False, True])
+def test_a_round_that_takes_back_all_of_its_work_is_no_result(
+    shop: Shop, tmp_path: Path, may_be_empty: bool
+) -> None:
+    bot = Bot(shop, tmp_path, "echo mine > src/a.txt", "echo t > src/a.txt")
+    shop.take_in(
+        bot_task(allow_empty=may_be_empty), task("p", "b", run="echo t > src/a.txt")
+    )
+    first, second = claimed(shop)
+
+    ended = bot.run(first, before_end=landing(shop, second))
+
+    if may_be_empty:
+        assert ended.status == "completed"
+    else:
+        assert ended.reason is not None
+        assert ended.reason.code == "empty_result"
+
+
+def test_a_fix_that_is_no_fix_but_a_retreat_is_no_result(
+    shop: Shop, tmp_path: Path
+) -> None:
+    bot = Bot(shop, tmp_path, "echo mine > x", "rm x")
+    shop.take_in(bot_task(verify="[ ! -e x ]"))
+
+    back = bot.run()
+
+    assert back.reason is not None
+    assert back.reason.code == "empty_result"
+
+
+def test_a_command_that_fails_the_second_time_keeps_what_it_made_first(
+    shop: Shop, tmp_path: Path
+) -> None:
+    once = tmp_path / "once"
+    run = f"[ -e {once} ] && exit 5; touch {once}; echo long work > src/a.txt"
+    shop.take_in(task("p", "a", run=run), task("p", "b", run="echo b > src/a.txt"))
+    first, second = claimed(shop)
+
+    back = shop.run(first, before_end=landing(shop, second))
+
+    assert back.reason is not None
+    assert (back.reason.code, back.reason.message) == ("runner_failed", "exit 5")
+    assert shop.file("src/a.txt", RESCUE) == "long work"
+
+
+def test_headings_that_both_add_are_no_markers(shop: Shop, tmp_path: Path) -> None:
+    heading = "printf '{}\n=======\n' > doc.md"
+    both = "printf 'One\n=======\nTwo\n=======\n' > doc.md"
+    bot = Bot(shop, tmp_path, heading.format("One"), both)
+    shop.take_in(bot_task(), task("p", "b", run=heading.format("Two")))
+    first, second = claimed(shop)
+
+    assert bot.run(first, before_end=landing(shop, second)).status == "completed"
