@@ -33,6 +33,8 @@ _TOOLS: Final = ("--allowedTools", "Bash")
 _READING: Final = (
     *("--tools", "Read,Grep,Glob,LS,Bash", "--allowedTools"),
     *("Bash(git diff *)", "Bash(git show *)", "Bash(git log *)"),
+    # They would write.
+    *("--disallowedTools", "Bash(git * --output*)"),
 )
 _STOPS: Final = {
     "error_max_turns": "it used up its turns",

@@ -25,6 +25,9 @@ from percyd.runners.events import (
 
 #: Without it, neither editing nor commands are offered where nobody can be asked.
 _MODE: Final = "yolo"
+#: So many pieces of a message are gathered before they are cut to what is kept.
+_MOST_PIECES: Final = 1000
+_SAID_CHARS: Final = 20_000
 #: What stands behind the text on standard input.
 _LAST_WORD: Final = "Do the task above."
 
@@ -76,6 +79,8 @@ class GeminiReader(Reader):
         kind = event.get("type")
         if kind == "message" and event.get("role") == "assistant":
             self._pieces.append(text_of(event.get("content")))
+            if len(self._pieces) > _MOST_PIECES:
+                self._pieces = ["".join(self._pieces)[-_SAID_CHARS:]]
             return
         yield from self._said()
         match kind:

@@ -58,7 +58,6 @@ class Conversation:
     usage: Usage | None = None
     session: str | None = None
     summary: str | None = None
-    denied: tuple[str, ...] = ()
 
     def say(self, prompt: str, intro: str, worktree: Path) -> RunReport:
         """One more round; ``intro`` comes first where it cannot be known any more.
@@ -84,7 +83,6 @@ class Conversation:
         report = self._run(job, worktree)
         self.session = report.session or self.session
         self.usage = total([self.usage, report.usage])
-        self.denied = tuple(dict.fromkeys((*self.denied, *report.denied)))
         if report.failed is not None:
             raise self._failure(report)
         if report.denied and self.held.task.verify is None and not self.read_only:

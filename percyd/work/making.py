@@ -13,7 +13,7 @@ from percyd.core.records import Plan, Task
 from percyd.core.refs import Oid
 from percyd.errors import MergeConflictError
 from percyd.repo.worktrees import SlotClone
-from percyd.runners.base import Runner, RunReport
+from percyd.runners.base import Runner, RunReport, available
 from percyd.runners.command import ShellRunner
 from percyd.work.briefing import first_prompt
 from percyd.work.collect import Collector, pin_name
@@ -112,10 +112,16 @@ class Making:
         return Report(f"merged {self.plan.base_branch}")
 
     def _talk_of_the_plan(self) -> Conversation | None:
-        """The plan's own runner, for a task that has none; None if it is not here."""
+        """The plan's own runner, for a task that has none; None if it cannot work here.
+
+        Nobody has asked for it when the task was claimed: it may rest, or not be there.
+        """
         usual = self.plan.defaults.runner if self.plan.defaults else None
         runner = self._shop.runners.get(usual or "")
-        if self.task.type == "land" and self.talk is None and runner is not None:
+        if self.task.type != "land" or self.talk is not None or runner is None:
+            return self.talk
+        rests = runner.name in self._shop.parking.parked()
+        if not rests and available(runner, self._shop.environ.get("PATH")):
             self.talk = self._begin_talk(runner)
         return self.talk
 

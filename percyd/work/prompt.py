@@ -105,8 +105,8 @@ def _ours(name: str) -> str:
 
 
 def block(tag: str, text: str) -> str:
-    """Text as data: between tags that it does not hold itself."""
-    while f"</{tag}>" in text:
+    """Text as data: between tags that it does not hold itself, in any writing."""
+    while re.search(rf"</\s*{re.escape(tag)}\s*>", text, re.IGNORECASE):
         tag += "-"
     return f"<{tag}>\n{text.strip()}\n</{tag}>"
 

@@ -20,7 +20,7 @@ def test_an_approval_is_the_last_line(text: str) -> None:
     [
         ("changes: the price is negative", "the price is negative"),
         ("I looked.\n\n**Changes:** one\ntwo\n", "one\ntwo"),
-        ("changes: first thought\nchanges: the real one", "the real one"),
+        ("changes: one\n## Changes: two", "one\n## Changes: two"),
         ("approve\nchanges: after all", "after all"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from percyd.core.edges import Op, TaskStatus
@@ -34,13 +35,20 @@ _TITLE_CHARS = 80
 def verdict_of(text: str) -> str | None:
     """What has to be changed, "" for nothing; None if the text does not say.
 
-    The last line approves, or changes are named from some line on to the end.
+    The last line approves, or changes are named from the first such line on to the end.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if lines and _APPROVE.match(lines[-1]):
         return ""
-    found = list(_CHANGES.finditer(text))
-    return text[found[-1].end() :].strip() or None if found else None
+    found = _CHANGES.search(text)
+    return text[found.end() :].strip() or None if found else None
+
+
+def _all_paths(tasks: Sequence[Task]) -> tuple[str, ...]:
+    """What some tasks may touch together: everything, if one of them may."""
+    if not all(task.paths for task in tasks):
+        return ()
+    return tuple(dict.fromkeys(path for task in tasks for path in task.paths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ class CompleteReview:
             depends_on=(review.id,),
             runner=author.runner or review.runner,
             specialization=author.specialization,
-            paths=tuple(dict.fromkeys(p for t in reviewed for p in t.paths)),
+            paths=_all_paths(reviewed),
             verify=author.verify,
             status=TaskStatus.SUBMITTED,
         )
