@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from percyd.core.records import Usage
 from percyd.runners.agent import AgentRunner
-from percyd.runners.base import Job, Ran, Reader, Start
+from percyd.runners.base import Job, Reader, Start
 from percyd.runners.events import Called, Event, Said, Trouble, cost_of, one_line
 
 _QUIET: Final = (
@@ -68,14 +68,9 @@ class AiderReader(Reader):
     marks: ClassVar[bytes] = b""
 
     def __init__(self) -> None:
-        self._ran = Ran()
+        super().__init__()
         self._sent = self._received = self._turns = 0
         self._answer = ""
-
-    @property
-    def ran(self) -> Ran:
-        """See `Reader`."""
-        return self._ran
 
     def read(self, line: bytes) -> Iterator[Event]:
         """See `Reader`."""
@@ -84,13 +79,13 @@ class AiderReader(Reader):
         if found := _TOKENS.search(line):
             self._count(found)
         elif found := _FAILED.search(line):
-            self._ran.fail(found[1].decode("utf-8", "replace"))
+            self.ran.fail(found[1].decode("utf-8", "replace"))
             yield Trouble(one_line(text))
         elif found := _EDITED.search(line):
             yield Called("edit", one_line(found[1].decode("utf-8", "replace")))
         elif found := _COMMIT.search(line):
-            self._ran.said = found[1].decode("utf-8", "replace")
-            yield Called("commit", one_line(self._ran.said))
+            self.ran.said = found[1].decode("utf-8", "replace")
+            yield Called("commit", one_line(self.ran.said))
         elif text:
             self._answer = f"{self._answer}\n{text}"[-_SAID_CHARS:]
             yield Said(text)
@@ -99,15 +94,15 @@ class AiderReader(Reader):
         self._sent += _number(found[1], found[2])
         self._received += _number(found[3], found[4])
         self._turns += 1
-        self._ran.usage = Usage(
+        self.ran.usage = Usage(
             input_tokens=self._sent,
             output_tokens=self._received,
             cost_usd=_amount(found[5]),
             turns=self._turns,
         )
-        self._ran.said, self._answer = self._answer.strip(), ""
+        self.ran.said, self._answer = self._answer.strip(), ""
         # An answer came: what had failed before it was tried again.
-        self._ran.is_done, self._ran.problem = True, ""
+        self.ran.is_done, self.ran.problem = True, ""
 
 
 def _number(text: bytes, thousands: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -70,22 +71,20 @@ class Ran:
         self.is_done, self.problem, self.status = False, why, status
 
 
-class Reader(Protocol):
-    """Reads what one run prints, line by line as it comes.
+class Reader(ABC):
+    """Reads what one run prints, line by line as it comes; ``ran`` is what it has told.
 
     Lines without ``marks`` say nothing, and need not be read.
     """
 
     marks: ClassVar[bytes]
 
-    @property
-    def ran(self) -> Ran:
-        """What it has told so far."""
-        ...
+    def __init__(self) -> None:
+        self.ran = Ran()
 
+    @abstractmethod
     def read(self, line: bytes) -> Iterable[Event]:
         """What a line says; nothing for one that is not understood."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

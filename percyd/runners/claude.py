@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from percyd.core.records import Usage
 from percyd.runners.agent import AgentRunner
-from percyd.runners.base import Job, Ran, Reader, Start
+from percyd.runners.base import Job, Reader, Start
 from percyd.runners.events import (
     Began,
     Called,
@@ -88,16 +88,13 @@ class ClaudeReader(Reader):
 
     marks: ClassVar[bytes] = b"{"
 
-    def __init__(self) -> None:
-        self._ran = Ran()
-
     def read(self, line: bytes) -> Iterator[Event]:
         """See `Reader`."""
         event = object_of(line) or {}
         match event.get("type"):
             case "system" if event.get("subtype") == "init":
-                self._ran.session = text_of(event.get("session_id")) or None
-                yield Began(self._ran.session, text_of(event.get("model")) or None)
+                self.ran.session = text_of(event.get("session_id")) or None
+                yield Began(self.ran.session, text_of(event.get("model")) or None)
             case "system" if event.get("subtype") == "api_retry":
                 yield Trouble(_retry(event))
             case "assistant":
@@ -116,7 +113,7 @@ class ClaudeReader(Reader):
                 yield Called(text_of(block.get("name")), detail)
             elif block.get("type") == "text" and is_own:
                 text = text_of(block.get("text"))
-                self._ran.said = text or self._ran.said
+                self.ran.said = text or self.ran.said
                 yield Said(text)
 
     def _result(self, event: Json) -> Event:
@@ -126,14 +123,14 @@ class ClaudeReader(Reader):
             "cache_read_input_tokens",
         )
         cost = cost_of(event.get("total_cost_usd"))
-        self._ran.session = text_of(event.get("session_id")) or self._ran.session
-        self._ran.usage = Usage(
+        self.ran.session = text_of(event.get("session_id")) or self.ran.session
+        self.ran.usage = Usage(
             input_tokens=sum(count_of(usage.get(name)) for name in names),
             output_tokens=count_of(usage.get("output_tokens")),
             cost_usd=cost,
             turns=count_of(event.get("num_turns")),
         )
-        self._ran.denied = tuple(
+        self.ran.denied = tuple(
             dict.fromkeys(
                 one_line(
                     f"{text_of(d.get('tool_name'))} {detail_of(d.get('tool_input'))}"
@@ -145,8 +142,8 @@ class ClaudeReader(Reader):
         subtype = text_of(event.get("subtype"))
         status = event.get("api_error_status")
         if event.get("is_error") is False and subtype == "success":
-            self._ran.said = text or self._ran.said
-            self._ran.is_done = True
+            self.ran.said = text or self.ran.said
+            self.ran.is_done = True
         else:
             errors = event.get("errors")
             words = (
@@ -155,13 +152,8 @@ class ClaudeReader(Reader):
                 else []
             )
             why = _STOPS.get(subtype) or text or "; ".join(words) or subtype
-            self._ran.fail(why, status if type(status) is int else None)
-        return Ended(text or self._ran.problem, cost)
-
-    @property
-    def ran(self) -> Ran:
-        """See `Reader`."""
-        return self._ran
+            self.ran.fail(why, status if type(status) is int else None)
+        return Ended(text or self.ran.problem, cost)
 
 
 def _results(event: Json) -> Iterator[Event]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from percyd.core.records import Usage
 from percyd.runners.agent import AgentRunner
-from percyd.runners.base import Job, Ran, Reader, Start
+from percyd.runners.base import Job, Reader, Start
 from percyd.runners.events import (
     Began,
     Called,
@@ -65,25 +65,20 @@ class CodexReader(Reader):
     marks: ClassVar[bytes] = b"{"
 
     def __init__(self, before: Usage | None = None) -> None:
-        self._ran = Ran()
+        super().__init__()
         self._before = before or Usage()
         self._turns = 0
-
-    @property
-    def ran(self) -> Ran:
-        """See `Reader`."""
-        return self._ran
 
     def read(self, line: bytes) -> Iterator[Event]:
         """See `Reader`."""
         event = object_of(line) or {}
         match event.get("type"):
             case "thread.started":
-                self._ran.session = text_of(event.get("thread_id")) or None
-                yield Began(self._ran.session)
+                self.ran.session = text_of(event.get("thread_id")) or None
+                yield Began(self.ran.session)
             case "turn.started":
                 self._turns += 1
-                self._ran.is_done = None
+                self.ran.is_done = None
             case "item.started":
                 yield from _called(mapping(event.get("item")))
             case "item.completed":
@@ -93,18 +88,18 @@ class CodexReader(Reader):
                 yield Trouble(one_line(text_of(event.get("message"))))
             case "turn.completed":
                 self._count(mapping(event.get("usage")))
-                self._ran.is_done = True
-                yield Ended(self._ran.said)
+                self.ran.is_done = True
+                yield Ended(self.ran.said)
             case "turn.failed":
                 why = text_of(mapping(event.get("error")).get("message"))
-                self._ran.fail(why or "turn.failed")
+                self.ran.fail(why or "turn.failed")
                 yield Ended(why)
 
     def _completed(self, item: Json) -> Iterator[Event]:
         match item.get("type"):
             case "agent_message":
                 text = text_of(item.get("text"))
-                self._ran.said = text or self._ran.said
+                self.ran.said = text or self.ran.said
                 yield Said(text)
             case "command_execution" if item.get("status") == "failed":
                 output = text_of(item.get("aggregated_output"))
@@ -121,7 +116,7 @@ class CodexReader(Reader):
         def news(key: str, before: int | None) -> int:
             return max(count_of(usage.get(key)) - (before or 0), 0)
 
-        self._ran.usage = Usage(
+        self.ran.usage = Usage(
             input_tokens=news("input_tokens", self._before.input_tokens),
             output_tokens=news("output_tokens", self._before.output_tokens),
             turns=self._turns,

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from percyd.core.records import Usage
 from percyd.runners.agent import AgentRunner
-from percyd.runners.base import Job, Ran, Reader, Start
+from percyd.runners.base import Job, Reader, Start
 from percyd.runners.events import (
     Began,
     Called,
@@ -65,13 +65,8 @@ class GeminiReader(Reader):
     marks: ClassVar[bytes] = b"{"
 
     def __init__(self) -> None:
-        self._ran = Ran()
+        super().__init__()
         self._pieces: list[str] = []
-
-    @property
-    def ran(self) -> Ran:
-        """See `Reader`."""
-        return self._ran
 
     def read(self, line: bytes) -> Iterator[Event]:
         """See `Reader`."""
@@ -85,8 +80,8 @@ class GeminiReader(Reader):
         yield from self._said()
         match kind:
             case "init":
-                self._ran.session = text_of(event.get("session_id")) or None
-                yield Began(self._ran.session, text_of(event.get("model")) or None)
+                self.ran.session = text_of(event.get("session_id")) or None
+                yield Began(self.ran.session, text_of(event.get("model")) or None)
             case "tool_use":
                 detail = detail_of(event.get("parameters"))
                 yield Called(text_of(event.get("tool_name")), detail)
@@ -97,20 +92,20 @@ class GeminiReader(Reader):
                 yield Trouble(one_line(text_of(event.get("message"))))
             case "result":
                 stats = mapping(event.get("stats"))
-                self._ran.usage = Usage(
+                self.ran.usage = Usage(
                     input_tokens=count_of(stats.get("input_tokens")),
                     output_tokens=count_of(stats.get("output_tokens")),
                 )
                 if event.get("status") == "success":
-                    self._ran.is_done = True
+                    self.ran.is_done = True
                 else:
                     why = text_of(mapping(event.get("error")).get("message"))
-                    self._ran.fail(why or f"status {event.get('status')}")
-                yield Ended(self._ran.said if self._ran.is_done else self._ran.problem)
+                    self.ran.fail(why or f"status {event.get('status')}")
+                yield Ended(self.ran.said if self.ran.is_done else self.ran.problem)
 
     def _said(self) -> Iterator[Event]:
         text = "".join(self._pieces)
         self._pieces.clear()
         if text:
-            self._ran.said = text
+            self.ran.said = text
             yield Said(text)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from percyd.core.records import Usage
 from percyd.runners.agent import AgentRunner
-from percyd.runners.base import Job, Ran, Reader, Start
+from percyd.runners.base import Job, Reader, Start
 from percyd.runners.events import (
     Began,
     Called,
@@ -71,29 +71,24 @@ class OpencodeReader(Reader):
     marks: ClassVar[bytes] = b"{"
 
     def __init__(self) -> None:
-        self._ran = Ran()
+        super().__init__()
         self._tokens = [0, 0]
         self._cost = 0.0
         self._turns = 0
-
-    @property
-    def ran(self) -> Ran:
-        """See `Reader`."""
-        return self._ran
 
     def read(self, line: bytes) -> Iterator[Event]:
         """See `Reader`."""
         event = object_of(line) or {}
         part = mapping(event.get("part"))
         session = text_of(event.get("sessionID"))
-        if session and self._ran.session is None:
-            self._ran.session = session
+        if session and self.ran.session is None:
+            self.ran.session = session
             yield Began(session)
         match event.get("type"):
             case "step_start":
-                self._ran.is_done = None
+                self.ran.is_done = None
             case "text":
-                self._ran.said = text_of(part.get("text")) or self._ran.said
+                self.ran.said = text_of(part.get("text")) or self.ran.said
                 yield Said(text_of(part.get("text")))
             case "tool_use":
                 state = mapping(part.get("state"))
@@ -103,13 +98,13 @@ class OpencodeReader(Reader):
             case "step_finish":
                 self._count(part)
                 if part.get("reason") == "stop":
-                    self._ran.is_done = True
-                    yield Ended(self._ran.said, self._cost)
+                    self.ran.is_done = True
+                    yield Ended(self.ran.said, self._cost)
             case "error":
                 error = mapping(event.get("error"))
                 why = text_of(mapping(error.get("data")).get("message"))
-                self._ran.fail(why or text_of(error.get("name")) or "error")
-                yield Trouble(one_line(self._ran.problem))
+                self.ran.fail(why or text_of(error.get("name")) or "error")
+                yield Trouble(one_line(self.ran.problem))
 
     def _count(self, part: Json) -> None:
         tokens = mapping(part.get("tokens"))
@@ -121,7 +116,7 @@ class OpencodeReader(Reader):
         self._tokens[1] += count_of(tokens.get("output"))
         self._cost += cost_of(part.get("cost")) or 0.0
         self._turns += 1
-        self._ran.usage = Usage(
+        self.ran.usage = Usage(
             input_tokens=self._tokens[0],
             output_tokens=self._tokens[1],
             cost_usd=self._cost,

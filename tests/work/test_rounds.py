@@ -47,8 +47,12 @@ class Bot:
         command = ["/bin/sh", str(main), str(self._folder)]
         self.config = Config.model_validate({"runners": {"tool": {"command": command}}})
 
-    def run(self, claimed: Task | None = None, **more: object) -> Task:
-        return self._shop.run(claimed, config=self.config, **more)  # type: ignore[arg-type]
+    def run(
+        self,
+        claimed: Task | None = None,
+        before_end: Callable[[], object] | None = None,
+    ) -> Task:
+        return self._shop.run(claimed, config=self.config, before_end=before_end)
 
     @property
     def told(self) -> list[str]:
