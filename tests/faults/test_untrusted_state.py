@@ -436,6 +436,8 @@ def test_a_task_that_ends_while_the_branch_is_refused_lands_when_it_is_mended(
     git(site.clone, "push", "-q")
     served.until(began.exists)
     served.until(lambda: served.status_of("four.a") == "working")
+    # Else it may move the branch between the look at it and its deletion.
+    served.until(lambda: served.status_of("three.a") == "completed")
     branch = Branch.of(site.remote)
     git(site.remote, "update-ref", "-d", STATE)
     before = lasting(site)
