@@ -26,6 +26,8 @@ class Parking:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
+        #: What this process knows itself, also on a disk that takes nothing.
+        self._own: dict[str, datetime] = {}
 
     def park(self, runner: str, until: datetime) -> None:
         """Let a runner rest; a later time wins over an earlier one."""
@@ -34,8 +36,9 @@ class Parking:
         log.warning(
             "parked", extra={"runner": runner, "why": f"until {until:%F %T %Z}"}
         )
+        self._own[runner] = parked[runner]
         times = {name: time.timestamp() for name, time in parked.items()}
-        with suppress(OSError):  # who asks in vain is told again
+        with suppress(OSError):  # another process asks in vain, and is told again
             fd, name = tempfile.mkstemp(dir=self._path.parent)
             with os.fdopen(fd, "w") as file:
                 json.dump(times, file)
@@ -43,13 +46,18 @@ class Parking:
 
     def parked(self) -> Mapping[str, datetime]:
         """The runners that rest now, and until when."""
+        now = self._clock.now()
+        known = dict(self._in_file())
+        for name, until in self._own.items():
+            known[name] = max(until, known.get(name, until))
+        return {name: until for name, until in known.items() if until > now}
+
+    def _in_file(self) -> Mapping[str, datetime]:
         try:
             times = json.loads(self._path.read_bytes())
-            found = {
+            return {
                 str(name): datetime.fromtimestamp(time, UTC)
                 for name, time in times.items()
             }
         except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             return {}
-        now = self._clock.now()
-        return {name: until for name, until in found.items() if until > now}

@@ -9,7 +9,8 @@ import psutil
 import pytest
 import yaml
 
-from percyd.config import template
+from percyd.config import load, template
+from percyd.core.document.parse import parse
 from tests.support import reference
 from tests.support.handbook import DOCS, PROJECT, Reader, difference, steps
 
@@ -164,3 +165,18 @@ def test_the_line_that_the_page_on_configuration_names_is_that_of_a_new_file() -
     page = (DOCS / "config.md").read_text(encoding="utf-8")
 
     assert f".percy/config.toml:{number}\n" in page
+
+
+def test_what_the_page_on_agents_writes_down_is_accepted() -> None:
+    text = (DOCS / "agents.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(toml|yaml)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    settings = [content for kind, content in blocks if kind == "toml"]
+    first, second = (content for kind, content in blocks if kind == "yaml")
+
+    assert len(settings) == 2
+    for content in settings:
+        load(content.encode(), None, {}, {})
+    for content in (first, first + second):
+        parsed = parse("cart.yaml", content.encode())
+        assert parsed.document is not None, parsed.problems
+        assert parsed.document.tasks

@@ -44,8 +44,11 @@ def test_a_file_that_says_nothing_parks_nothing(tmp_path: Path, content: str) ->
     assert Parking(tmp_path / "parked", FakeClock()).parked() == {}
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+def test_where_no_file_can_be_written_the_process_itself_remembers(
+    tmp_path: Path,
+) -> None:
     parking = Parking(tmp_path / "gone" / "parked", FakeClock())
-    parking.park("claude", FakeClock().now() + timedelta(hours=1))
+    until = FakeClock().now() + timedelta(hours=1)
+    parking.park("claude", until)
 
-    assert parking.parked() == {}
+    assert parking.parked() == {"claude": until}

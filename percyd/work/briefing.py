@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from percyd.core.records import Attempt, Plan, Task
@@ -10,6 +11,8 @@ from percyd.errors import PercydError
 from percyd.repo import lineage
 from percyd.work.prompt import Done, block, review_values, worker_values
 from percyd.work.workshop import Workshop
+
+log = logging.getLogger(__name__)
 
 _DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color")
 #: A longer diff is left to the program to look at, file by file.
@@ -55,8 +58,10 @@ def _files(shop: Workshop, task: Task) -> list[str]:
             return []
         changes = lineage.changed_files(shop.hub.reader, before, merge)
         return sorted(change.path for change in changes)
-    except PercydError:
-        return []  # worth a line of the prompt, and no more
+    except PercydError as error:
+        # Worth a line of the prompt, and no more.
+        log.warning("not told", extra={"task": task.id, "why": str(error)})
+        return []
 
 
 def _merge_of(task: Task) -> Oid | None:
@@ -84,7 +89,8 @@ def _before(shop: Workshop, task: Task, base: Oid) -> str:
     kept = next((each for each in task.attempts[::-1] if each.rescue), last)
     work = _work_of(shop, kept)
     if work is None:
-        return f"An earlier attempt at this task came to nothing. {ended}"
+        left = "is not to be had here" if kept.rescue else "came to nothing"
+        return f"What an earlier attempt at this task made {left}. {ended}"
     values = {"why": ended, "commit": work, "base": base}
     return shop.prompts.fill("resume", values)
 
@@ -95,5 +101,6 @@ def _work_of(shop: Workshop, attempt: Attempt) -> Oid | None:
         return None
     try:
         return shop.hub.fetch_refs([attempt.rescue])[attempt.rescue]
-    except PercydError:
+    except PercydError as error:
+        log.warning("not fetched", extra={"ref": attempt.rescue, "why": str(error)})
         return None  # the work goes on without it

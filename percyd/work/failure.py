@@ -32,14 +32,23 @@ class AttemptFailed(PercydError):
 class GateRefused(AttemptFailed):
     """The gate has looked at a tree, and does not let it pass.
 
-    ``tip`` is what the work was merged with, ``tail`` the end of what the gate printed.
+    ``tip`` is what the work was merged with, ``tree`` what came of it, and ``tail`` the
+    end of what the gate printed.
     """
 
     def __init__(
-        self, reason: Reason, message: str, verdict: Verdict, tip: Oid, tail: str
+        self,
+        reason: Reason,
+        message: str,
+        verdict: Verdict,
+        *,
+        tip: Oid,
+        tree: Oid,
+        tail: str,
     ) -> None:
         super().__init__(reason, message, verdict=verdict)
         self.tip = tip
+        self.tree = tree
         self.tail = tail
 
 

@@ -136,7 +136,9 @@ class Landing:
             case _:
                 reason = Reason.GATE_FAILED
                 said = f"gate exit {verdict.exit_code}: {said}".rstrip(": ")
-        raise GateRefused(reason, said, verdict, tip, report.tail)
+        raise GateRefused(
+            reason, said, verdict, tip=tip, tree=merged.tree, tail=report.tail
+        )
 
     def _merge(self, commit: Oid) -> tuple[Oid, Merged]:
         task = self.held.task

@@ -58,14 +58,12 @@ class Mender:
 
     def prepare(self, refused: GateRefused, result: Oid) -> None:
         """Put the very tree into the worktree that the gate has refused."""
-        start = result
         hub = self.shop.hub
+        start = result
         if not hub.is_ancestor(refused.tip, result):
-            merged = hub.merge(
-                result, refused.tip, self._message(), self.shop.clock.now()
-            )
-            # What merged in one direction merges in the other, but for rare renames.
-            start = result if isinstance(merged, MergeConflict) else merged.commit
+            both = [result, refused.tip]
+            now = self.shop.clock.now()
+            start = commit_tree(hub.git, refused.tree, both, self._message(), now)
         self._begin(start)
 
     def gate(self, refused: GateRefused) -> RunReport:
